@@ -1,0 +1,254 @@
+#!/usr/bin/python3
+"""Measures the emitted programs against PyTorch, ONNX Runtime, Darknet and tiny-dnn on this machine.
+
+For every network and batch size each program runs once per round, one after the other, in a process of
+its own and with the same number of threads; what counts is the median over the rounds. The results go to
+standard output and as JSON into build/bench/results.json; a full run also renews the tables in
+docs/performance.md. See there for how to read them.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import re
+import statistics
+import sys
+
+sys.dont_write_bytecode = True
+
+import tables  # noqa: E402
+from catalogue import NETWORKS  # noqa: E402
+from programs import PROGRAMS, ROOT, WORK, Cnnc, Failure, Peak, execute  # noqa: E402
+
+
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [network.name for network in NETWORKS]
+    parser.add_argument("--networks", metavar="NAME,...", type=lambda text: text.split(","),
+                        default=names, help="of " + ", ".join(names))
+    parser.add_argument("--batches", metavar="N,...",
+                        type=lambda text: [positive(n) for n in text.split(",")],
+                        help="only these of each network's batch sizes")
+    parser.add_argument("--threads", metavar="N", type=positive,
+                        default=len(os.sched_getaffinity(0)), help="default: every core")
+    parser.add_argument("--rounds", metavar="N", type=positive, help="default 3, with --quick 1")
+    parser.add_argument("--seconds", metavar="S", type=float,
+                        help="per measurement, of the peers (default 1, with --quick 0.2)")
+    parser.add_argument("--quick", action="store_true", help="one short round: a check, not a result")
+    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, default=WORK / "results.json")
+    parser.add_argument("--docs", action=argparse.BooleanOptionalAction,
+                        help="renew docs/performance.md (default: only after a full run)")
+    parser.add_argument("--cc", default=os.environ.get("CC", "cc"), help="C compiler (default $CC or cc)")
+    for switch in sorted({program.switch for program in PROGRAMS if program.switch}):
+        parser.add_argument(f"--no-{switch}", dest="without", action="append_const", const=switch,
+                            default=[])
+    options = parser.parse_args()
+    unknown = sorted(set(options.networks) - set(names))
+    if unknown:
+        parser.error(f"no network called {', '.join(unknown)}; there are {', '.join(names)}")
+    full = not options.quick and not options.without and not options.batches \
+        and set(options.networks) == set(names)
+    options.docs = full if options.docs is None else options.docs
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.seconds = options.seconds or (0.2 if options.quick else 1.0)
+    return options
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def cpu_model():
+    match = re.search(r"^model name\s*:\s*(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    return match.group(1) if match else os.uname().machine
+
+
+def first_line(command):
+    try:
+        return execute(command, 60).splitlines()[0]
+    except (Failure, IndexError):
+        return "unknown"
+
+
+def describe_machine(options):
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(f"warning: the load average is {load:.1f}: other work disturbs the figures")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": options.threads,
+        "compiler": first_line([options.cc, "--version"]),
+        "cnnc": first_line([ROOT / "build" / "cnnc", "--version"]),
+        "load_average": load,
+    }
+
+
+def choose_programs(options):
+    """The programs that this machine has, and why the others are missing, by title."""
+    chosen, missing = [], {}
+    for kind in PROGRAMS:
+        if kind.switch in options.without:
+            continue
+        program = kind(options)
+        reason = missing.get(program.title) or program.missing()
+        if reason:
+            missing[program.title] = reason
+        else:
+            chosen.append(program)
+    return chosen, missing
+
+
+def prepare(programs, network, batch, failures):
+    """Builds everything for one row; the programs that can run it."""
+    ready = []
+    for program in programs:
+        if not program.runs(network, batch):
+            continue
+        try:
+            program.prepare(network, batch)
+            ready.append(program)
+        except Failure as failure:
+            note_failure(failures, network, batch, program, failure)
+    return ready
+
+
+def note_failure(failures, network, batch, program, failure):
+    say(f"{network.name} b={batch} {program.label}: {failure}")
+    failures.append({"network": network.name, "batch": batch, "program": program.label,
+                     "reason": str(failure)})
+
+
+def median_of(runs, key):
+    values = [run[key] for run in runs if isinstance(run.get(key), (int, float))]
+    return statistics.median(values) if values else None
+
+
+def summarise_layers(runs):
+    """Median of every figure of every layer, in the order of the first run."""
+    layers = []
+    for index, layer in enumerate(runs[0].get("layers", [])):
+        same = [run["layers"][index] for run in runs]
+        layers.append({key: value if key == "name" else median_of(same, key)
+                       for key, value in layer.items()})
+    return layers
+
+
+def summarise(runs):
+    """One program's runs of one row: medians, and how far the rounds lie apart."""
+    summary = {key: median_of(runs, key) for key in
+               ("threads", "parameters", "forward_ms", "train_ms", "peak_bytes", "forward_gflops",
+                "train_gflops", "peak_gflops", "bandwidth_gbs") if median_of(runs, key) is not None}
+    for key in ("forward_ms", "train_ms"):
+        if key in summary:
+            values = [run[key] for run in runs]
+            summary[key.replace("_ms", "_spread")] = (max(values) - min(values)) / summary[key]
+    if "version" in runs[0]:
+        summary["version"] = runs[0]["version"]
+    if runs[0].get("layers"):
+        summary["layers"] = summarise_layers(runs)
+    return summary
+
+
+def measure_row(programs, peak, options, network, batch, failures):
+    """One network at one batch size: the rounds, program after program in each."""
+    ready = prepare(programs, network, batch, failures)
+    runs = {program: [] for program in ready}
+    peaks = []
+    for round_number in range(1, options.rounds + 1):
+        peaks.append(peak.run())
+        for program in list(ready):
+            try:
+                result = program.run(network, batch)
+            except Failure as failure:
+                note_failure(failures, network, batch, program, failure)
+                ready.remove(program)
+                continue
+            runs[program].append(result)
+            figures = ", ".join(f"{kind} {result[kind + '_ms']:.3f} ms" for kind in
+                                ("forward", "train") if result.get(kind + "_ms"))
+            say(f"{network.name} b={batch} round {round_number}: {program.label}: {figures}")
+    return {
+        "network": network.name, "title": network.title, "batch": batch,
+        "programs": [{"title": program.title, "variant": program.variant, **summarise(done)}
+                     for program, done in runs.items() if done],
+        "machine": {key: median_of(peaks, key) for key in ("peak_gflops", "read_gbs", "triad_gbs")},
+    }
+
+
+def check_same_network(row, report):
+    """The descriptions for cnnc and for PyTorch must mean the same network."""
+    for program in row["programs"]:
+        theirs = program.get("parameters")
+        if theirs is not None and theirs != report["totals"]["params"]:
+            raise Failure(f"{row['network']}: cnnc counts {report['totals']['params']} parameters, "
+                          f"{program['title']} {theirs:.0f}: not the same network")
+
+
+def measure_all(options):
+    programs, missing = choose_programs(options)
+    results = {"machine": describe_machine(options), "rounds": options.rounds,
+               "seconds": options.seconds, "missing": missing, "failures": [], "rows": []}
+    for title, reason in missing.items():
+        say(f"{title} is left out: {reason}")
+    peak = Peak(options)
+    peak.prepare()
+    has_cnnc = any(isinstance(program, Cnnc) for program in programs)
+    for network in NETWORKS:
+        if network.name not in options.networks:
+            continue
+        report = Cnnc.report(network) if has_cnnc else None
+        for batch in network.batches:
+            if options.batches and batch not in options.batches:
+                continue
+            row = measure_row(programs, peak, options, network, batch, results["failures"])
+            if report:
+                check_same_network(row, report)
+                row["report"] = {"macs": report["totals"]["macs"], "layers": [
+                    {key: layer[key] for key in ("name", "kind", "output", "weights", "macs")}
+                    for layer in report["layers"] if layer["macs"]]}
+            results["rows"].append(row)
+            write_json(options.json, results)
+    return results
+
+
+def write_json(file, results):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(file.name + ".new")
+    fresh.write_text(json.dumps(results, indent=1) + "\n")
+    fresh.replace(file)
+
+
+def main():
+    options = parse_arguments()
+    try:
+        results = measure_all(options)
+    except Failure as failure:
+        say(f"bench: {failure}")
+        return 1
+    text = tables.markdown(results)
+    print(text)
+    say(f"written: {options.json}")
+    if options.docs:
+        tables.renew(ROOT / "docs" / "performance.md", text)
+        say("written: docs/performance.md")
+    cnnc_failed = any(failure["program"].startswith("cnnc") for failure in results["failures"])
+    return 1 if cnnc_failed or "cnnc" in results["missing"] else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

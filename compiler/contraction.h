@@ -1,0 +1,70 @@
+/* Inside of the contraction core: operands with flat offsets, and the choice of a tile for them.
+ *
+ * Two forms of register tile cover all contractions:
+ *   BROADCAST  a vector runs along an outer dimension of one operand (contiguous there, or packed
+ * so that it is), the other operand's scalars are broadcast: sum[u][t] += set(scalar[u]) *
+ * vector[t] DOT        a vector runs along a reduced dimension, contiguous in both operands; the
+ * lanes are summed at the end: sum[u][t] += vector_a[u] * vector_b[t] Which form, dimension and
+ * tile size is a matter of estimated cycles: see contraction_schedule.c. */
+#ifndef CNNC_CONTRACTION_H
+#define CNNC_CONTRACTION_H
+
+#include "lower.h"
+
+/* An operand as a flat array: element offset = base + sum of coefficient[d] * dim[d]. */
+typedef struct Side {
+    const Operand *operand;
+    Buffer *buffer; /* made by contraction_vector.c */
+    int64_t base;
+    int64_t coefficient[MAX_CONTRACTION_DIMS];
+    bool guarded;  /* reads padding: has to be copied into a padded buffer first */
+    bool packable; /* each of its elements belongs to one combination of its dimensions */
+} Side;
+
+typedef enum TileForm { TILE_NONE, TILE_BROADCAST, TILE_DOT } TileForm;
+
+typedef struct Tile {
+    TileForm form;
+    int vector_side; /* 0: a, 1: b. BROADCAST: the side that is read in vectors; DOT: the side whose
+                        rows are padded with zeros up to whole vectors where the extent asks for it
+                      */
+    int vector_dim;
+    bool pack;      /* vector side is copied so that vector_dim is contiguous */
+    int row_dim;    /* tiled by `rows`; -1: none */
+    int column_dim; /* DOT: tiled by `columns`; -1: none */
+    int rows;
+    int columns;   /* BROADCAST: vectors along vector_dim */
+    double cycles; /* estimate for the largest batch */
+} Tile;
+
+typedef struct ContractionPlan {
+    const Contraction *contraction;
+    Lowering *lowering;
+    Side side[2];
+    Tile tile;
+    int64_t extent[MAX_CONTRACTION_DIMS]; /* the batch as its largest value */
+} ContractionPlan;
+
+/* Range of an axis map's numerator, and whether it can leave the axis or fall between elements. */
+typedef struct AxisRange {
+    int64_t minimum, maximum;
+    bool guarded;
+} AxisRange;
+AxisRange axis_range(const ContractionPlan *plan, const AxisMap *map, int64_t extent);
+/* Extent of an operand's axis: the batch first where the tensor is per example. */
+int64_t operand_axis_extent(const ContractionPlan *plan, const Operand *operand, int axis);
+int operand_axis_count(const Operand *operand);
+
+/* Fills side[].coefficient, base, guarded, packable as the operand lies in its tensor. */
+void contraction_sides(ContractionPlan *plan);
+/* The cheapest tile; form TILE_NONE where no vector form applies. */
+Tile contraction_choose_tile(const ContractionPlan *plan);
+/* Emits the loops of the chosen tile. */
+void contraction_emit_tiled(ContractionPlan *plan);
+
+/* sum of coefficient*dim + constant for one axis; dims holds the index of every dimension. */
+Expr *axis_expression(Builder *b, const AxisMap *map, int dim_count, Expr *const *dims);
+/* Hands one finished sum to the node (bias, connections, fused nodes). */
+void contraction_finish(ContractionPlan *plan, Expr *const *dims, Expr *sum);
+
+#endif

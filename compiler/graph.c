@@ -1,0 +1,382 @@
+#include "graph.h"
+
+#include <string.h>
+
+Tensor *graph_tensor(Graph *graph, TensorRole role, const Layer *layer, const char *name,
+                     bool per_example, int rank, const int64_t *extent) {
+    Tensor *tensor = ARENA_NEW(graph->arena, Tensor);
+    tensor->name = name;
+    tensor->role = role;
+    tensor->type = TYPE_REAL;
+    tensor->per_example = per_example;
+    tensor->rank = rank;
+    tensor->elements = 1;
+    for (int i = 0; i < rank; i++) {
+        tensor->extent[i] = extent[i];
+        tensor->elements *= extent[i]; /* shape inference has checked the product */
+    }
+    tensor->layer = layer;
+    tensor->offset = -1;
+    tensor->last_reader = tensor->first_use = tensor->last_use = -1;
+    ARENA_GROW(graph->arena, graph->tensors, graph->tensor_count, graph->tensor_capacity);
+    graph->tensors[graph->tensor_count++] = tensor;
+    return tensor;
+}
+
+Tensor *tensor_storage(Tensor *tensor) {
+    while (tensor->view_of)
+        tensor = tensor->view_of;
+    return tensor;
+}
+
+Node *graph_node(Graph *graph, ProgramId program, NodeRole role, const OpDef *op,
+                 const Layer *layer) {
+    Program *list = &graph->programs[program];
+    Node *node = ARENA_NEW(graph->arena, Node);
+    node->role = role;
+    node->op = op;
+    node->layer = layer;
+    node->training = program >= PROGRAM_FORWARD_TRAINING;
+    node->stored = true;
+    ARENA_GROW(graph->arena, list->nodes, list->count, list->capacity);
+    list->nodes[list->count++] = node;
+    return node;
+}
+
+/* ---- Nodes ---- */
+
+static bool same_extents(const Tensor *a, const Tensor *b) {
+    return a->rank == b->rank && a->per_example == b->per_example &&
+           memcmp(a->extent, b->extent, (size_t)a->rank * sizeof a->extent[0]) == 0;
+}
+
+bool node_is_elementwise(const Node *node) {
+    const OpDef *op = node->op;
+    if (node->role == NODE_FORWARD)
+        return op->value && !(node->training && (op->flags & OP_MODE));
+    if (node->role == NODE_DATA_GRADIENT)
+        return op->derivative && same_extents(node->x[node->input], node->y);
+    return false;
+}
+
+Tensor *node_result(const Node *node) {
+    switch (node->role) {
+    case NODE_FORWARD:
+        return node->y;
+    case NODE_DATA_GRADIENT:
+    case NODE_LOSS_GRADIENT:
+        return node->dx;
+    default:
+        return NULL;
+    }
+}
+
+typedef struct TensorList {
+    Tensor **tensors;
+    int count, capacity;
+} TensorList;
+
+static void list_add(TensorList *list, Tensor *tensor) {
+    if (tensor == NULL || list->count == list->capacity)
+        return;
+    tensor = tensor_storage(tensor);
+    for (int i = 0; i < list->count; i++)
+        if (list->tensors[i] == tensor)
+            return;
+    list->tensors[list->count++] = tensor;
+}
+
+int node_tensor_capacity(const Node *node) {
+    return node->input_count + 2 * MAX_PARAMETERS + MAX_SAVED + 16;
+}
+
+/* A data gradient reads x and y only where its op says so; the rest read what they are given. */
+int node_reads(const Node *node, Tensor **tensors, int capacity) {
+    TensorList list = {tensors, 0, capacity};
+    bool gradient = node->role == NODE_DATA_GRADIENT;
+    if (!gradient || (node->op->flags & OP_GRADIENT_READS_INPUT))
+        for (int i = 0; i < node->input_count; i++)
+            list_add(&list, node->x[i]);
+    if (gradient && (node->op->flags & OP_GRADIENT_READS_OUTPUT))
+        list_add(&list, node->y);
+    for (int i = 0; i < MAX_PARAMETERS; i++)
+        list_add(&list, node->parameters[i]);
+    if (node->role != NODE_FORWARD)
+        for (int i = 0; i < MAX_SAVED; i++)
+            list_add(&list, node->saved[i]);
+    list_add(&list, node->connections);
+    list_add(&list, node->dy);
+    if (node->accumulate)
+        list_add(&list, node->dx);
+    list_add(&list, node->target);
+    list_add(&list, node->class_weights);
+    return list.count;
+}
+
+int node_writes(const Node *node, Tensor **tensors, int capacity) {
+    TensorList list = {tensors, 0, capacity};
+    list_add(&list, node_result(node));
+    if (node->role == NODE_FORWARD)
+        for (int i = 0; i < MAX_SAVED; i++)
+            list_add(&list, node->saved[i]);
+    if (node->role == NODE_PARAMETER_GRADIENT)
+        for (int i = 0; i < MAX_PARAMETERS; i++)
+            list_add(&list, node->parameter_gradients[i]);
+    list_add(&list, node->losses);
+    return list.count;
+}
+
+/* ---- Parameters ---- */
+
+static const unsigned char *connection_bytes(Arena *arena, const Layer *layer, const Value *table,
+                                             int64_t channels) {
+    int64_t filters = table->as.list.count;
+    unsigned char *bytes = ARENA_ARRAY(arena, unsigned char, (size_t)(filters * channels));
+    (void)layer;
+    for (int64_t f = 0; f < filters; f++) {
+        const Value *inputs = &table->as.list.items[f];
+        for (int i = 0; i < inputs->as.list.count; i++)
+            bytes[f * channels + inputs->as.list.items[i].as.integer] = 1;
+    }
+    return bytes;
+}
+
+/* The connection table of a layer as a tensor of bytes [filters][channels]; NULL: it has none. */
+static Tensor *connection_tensor(Graph *graph, const Layer *layer) {
+    for (int i = 0; i < layer->op->attribute_count; i++) {
+        if (layer->op->attributes[i].type != ATTRIBUTE_TABLE ||
+            layer->attributes[i].kind != VALUE_LIST)
+            continue;
+        const int64_t *dims = layer->parameters[0].dims.extent;
+        Tensor *tensor =
+            graph_tensor(graph, TENSOR_CONSTANT, layer,
+                         arena_format(graph->arena, "%s.connections", layer->name), false, 2, dims);
+        tensor->type = TYPE_BYTE;
+        tensor->constant = connection_bytes(graph->arena, layer, &layer->attributes[i], dims[1]);
+        return tensor;
+    }
+    return NULL;
+}
+
+static void make_parameters(Graph *graph, LayerTensors *tensors, const Layer *layer) {
+    for (int p = 0; p < layer->parameter_count; p++) {
+        const ParameterSpec *spec = &layer->parameters[p];
+        const char *name = arena_format(graph->arena, "%s.%s", layer->name, spec->name);
+        tensors->parameters[p] = graph_tensor(graph, TENSOR_PARAMETER, layer, name, false,
+                                              spec->dims.rank, spec->dims.extent);
+        tensors->parameters[p]->parameter = p;
+        if (graph->infer_only || spec->role == PARAMETER_RUNNING)
+            continue;
+        tensors->gradients[p] = graph_tensor(graph, TENSOR_PARAMETER_GRADIENT, layer, name, false,
+                                             spec->dims.rank, spec->dims.extent);
+        tensors->gradients[p]->parameter = p;
+    }
+    if (layer->parameter_count > 0)
+        tensors->connections = connection_tensor(graph, layer);
+}
+
+/* Trainable tensors first, so that the gradients lie at the same offsets. */
+static void place_parameters(Graph *graph, LayerTensors *tensors) {
+    const Network *network = graph->network;
+    for (int running = 0; running < 2; running++) {
+        for (int i = 0; i < network->layer_count; i++) {
+            const Layer *layer = network->layers[i];
+            for (int p = 0; p < layer->parameter_count; p++) {
+                if ((layer->parameters[p].role == PARAMETER_RUNNING) != running)
+                    continue;
+                Tensor *parameter = tensors[i].parameters[p];
+                parameter->offset = graph->parameter_size;
+                if (tensors[i].gradients[p])
+                    tensors[i].gradients[p]->offset = graph->parameter_size;
+                graph->parameter_size += parameter->elements;
+            }
+        }
+        if (!running)
+            graph->trainable_size = graph->parameter_size;
+    }
+}
+
+/* ---- Forward programs ---- */
+
+static bool is_view(const Layer *layer, bool training) {
+    return (layer->op->flags & OP_VIEW) || (!training && (layer->op->flags & OP_RANDOM));
+}
+
+static void fill_node(Node *node, const Layer *layer, const LayerTensors *tensors) {
+    node->connections = tensors->connections;
+    memcpy(node->parameters, tensors->parameters, sizeof node->parameters);
+    memcpy(node->saved, tensors->saved, sizeof node->saved);
+    node->y = tensors->output[node->training];
+    node->input_count = layer->input_count;
+}
+
+Node *graph_layer_node(Graph *graph, ProgramId program, NodeRole role, const Layer *layer) {
+    LayerTensors *tensors = &graph->layer_tensors[layer->index];
+    Node *node = graph_node(graph, program, role, layer->op, layer);
+    fill_node(node, layer, tensors);
+    node->x = ARENA_ARRAY(graph->arena, Tensor *, (size_t)layer->input_count);
+    for (int i = 0; i < layer->input_count; i++)
+        node->x[i] = graph->layer_tensors[layer->inputs[i]->index].output[node->training];
+    return node;
+}
+
+static void make_saved(Graph *graph, LayerTensors *tensors, const Layer *layer) {
+    if (layer->op->saved == NULL)
+        return;
+    Dims dims[MAX_SAVED];
+    int count = layer->op->saved(layer, dims);
+    for (int i = 0; i < count; i++)
+        tensors->saved[i] =
+            graph_tensor(graph, TENSOR_SAVED, layer,
+                         arena_format(graph->arena, "%s.saved%d", layer->name, i + 1), false,
+                         dims[i].rank, dims[i].extent);
+}
+
+static void add_layer(Graph *graph, ProgramId program, const Layer *layer) {
+    bool training = program == PROGRAM_FORWARD_TRAINING;
+    LayerTensors *tensors = &graph->layer_tensors[layer->index];
+    Tensor *output = graph_tensor(graph, TENSOR_ACTIVATION, layer, layer->name, true,
+                                  layer->output.rank, layer->output.extent);
+    tensors->output[training] = output;
+    if (is_view(layer, training)) {
+        Tensor *input = graph->layer_tensors[layer->inputs[0]->index].output[training];
+        /* The network's output is never the input itself: both are filled and read from outside. */
+        bool is_output = layer == graph->network->heads[0].layer;
+        if (!(is_output && tensor_storage(input)->role == TENSOR_INPUT)) {
+            output->view_of = input;
+            return;
+        }
+    }
+    if (training)
+        make_saved(graph, tensors, layer);
+    graph_layer_node(graph, program, NODE_FORWARD, layer);
+}
+
+/* Marks the layers that the given one is computed from. */
+static void mark_needed(const Network *network, const Layer *target, bool *needed) {
+    needed[target->index] = true;
+    for (int i = target->index; i > 0; i--) {
+        const Layer *layer = network->layers[i];
+        if (!needed[i])
+            continue;
+        for (int k = 0; k < layer->input_count; k++)
+            needed[layer->inputs[k]->index] = true;
+    }
+}
+
+static void build_forward(Graph *graph, ProgramId program, int head_count) {
+    const Network *network = graph->network;
+    bool *needed = ARENA_ARRAY(graph->arena, bool, (size_t)network->layer_count);
+    for (int i = 0; i < head_count; i++)
+        mark_needed(network, network->heads[i].layer, needed);
+    for (int i = 1; i < network->layer_count; i++)
+        if (needed[i])
+            add_layer(graph, program, network->layers[i]);
+}
+
+/* ---- Loss ---- */
+
+/* What the loss reads: for cross entropy the logits in front of a final (LOG)SOFTMAX, since
+ * log(softmax(x)) is computed from x without loss of precision. */
+static const Layer *loss_input(const Network *network, const Layer *head) {
+    if (network->train.loss != LOSS_CROSS_ENTROPY)
+        return head;
+    bool softmax =
+        strcmp(head->op->name, "SOFTMAX") == 0 || strcmp(head->op->name, "LOGSOFTMAX") == 0;
+    return softmax ? head->inputs[0] : head;
+}
+
+Node *graph_loss_node(Graph *graph, ProgramId program, int head) {
+    const Network *network = graph->network;
+    bool gradient = program == PROGRAM_BACKWARD;
+    bool training = program >= PROGRAM_FORWARD_TRAINING;
+    const Layer *layer = loss_input(network, network->heads[head].layer);
+    const OpDef *op =
+        op_find(network->train.loss == LOSS_CROSS_ENTROPY ? "LOSS_CROSS_ENTROPY" : "LOSS_MSE");
+    Node *node = graph_node(graph, program, gradient ? NODE_LOSS_GRADIENT : NODE_LOSS, op, layer);
+    node->input_count = 1;
+    node->x = ARENA_NEW(graph->arena, Tensor *);
+    node->x[0] = graph->layer_tensors[layer->index].output[training];
+    node->target = network->train.loss == LOSS_CROSS_ENTROPY ? graph->labels : graph->targets;
+    node->losses = graph->losses;
+    node->class_weights = graph->class_weights;
+    node->loss_weight = head == 0 ? 1 : network->train.head_weight;
+    node->label_smoothing = network->train.label_smoothing;
+    node->add_loss = head > 0;
+    return node;
+}
+
+static void make_loss_tensors(Graph *graph) {
+    const Network *network = graph->network;
+    const Shape *output = &network->heads[0].layer->output;
+    int64_t positions = 1;
+    for (int i = 1; i < output->rank; i++)
+        positions *= output->extent[i];
+    graph->labels = graph_tensor(graph, TENSOR_LABELS, NULL, "labels", true, 1, &positions);
+    graph->labels->type = TYPE_LABEL;
+    graph->targets =
+        graph_tensor(graph, TENSOR_TARGETS, NULL, "targets", true, output->rank, output->extent);
+    graph->losses = graph_tensor(graph, TENSOR_LOSSES, NULL, "losses", true, 0, NULL);
+    graph->losses->type = TYPE_DOUBLE;
+    if (network->class_weight_count > 0) {
+        int64_t count = network->class_weight_count;
+        graph->class_weights =
+            graph_tensor(graph, TENSOR_CONSTANT, NULL, "class_weights", false, 1, &count);
+        graph->class_weights->constant = network->class_weights;
+    }
+}
+
+/* ---- Positions ---- */
+
+/* Numbers the nodes of each sequence and notes the last reader of every storage. */
+static void note_readers(Graph *graph) {
+    int position = 0;
+    for (int program = 0; program < PROGRAM_COUNT; program++) {
+        if (program == PROGRAM_FORWARD_TRAINING)
+            position = 0;
+        const Program *list = &graph->programs[program];
+        for (int i = 0; i < list->count; i++) {
+            Node *node = list->nodes[i];
+            node->position = position++;
+            int capacity = node_tensor_capacity(node);
+            Tensor **reads = ARENA_ARRAY(graph->arena, Tensor *, (size_t)capacity);
+            int count = node_reads(node, reads, capacity);
+            for (int k = 0; k < count; k++)
+                reads[k]->last_reader = node->position;
+        }
+    }
+}
+
+Graph *graph_build(Arena *arena, const Network *network, bool infer_only) {
+    static const char *const names[PROGRAM_COUNT] = {"forward", "loss", "forward_training",
+                                                     "backward", "backward_input"};
+    Graph *graph = ARENA_NEW(arena, Graph);
+    graph->arena = arena;
+    graph->network = network;
+    graph->infer_only = infer_only;
+    for (int i = 0; i < PROGRAM_COUNT; i++)
+        graph->programs[i].name = names[i];
+    graph->layer_tensors = ARENA_ARRAY(arena, LayerTensors, (size_t)network->layer_count);
+    for (int i = 0; i < network->layer_count; i++)
+        make_parameters(graph, &graph->layer_tensors[i], network->layers[i]);
+    place_parameters(graph, graph->layer_tensors);
+
+    const Layer *input = network->layers[0], *head = network->heads[0].layer;
+    graph->input = graph_tensor(graph, TENSOR_INPUT, input, "input", true, input->output.rank,
+                                input->output.extent);
+    graph->input->pinned = true;
+    graph->layer_tensors[0].output[0] = graph->layer_tensors[0].output[1] = graph->input;
+    make_loss_tensors(graph);
+    build_forward(graph, PROGRAM_FORWARD, 1);
+    graph_loss_node(graph, PROGRAM_LOSS, 0);
+    graph->output = graph->layer_tensors[head->index].output[0];
+    tensor_storage(graph->output)->pinned = true;
+    if (!infer_only) {
+        build_forward(graph, PROGRAM_FORWARD_TRAINING, network->head_count);
+        graph->training_output = graph->layer_tensors[head->index].output[1];
+        tensor_storage(graph->training_output)->pinned = true;
+        graph_derive_gradients(graph);
+    }
+    note_readers(graph);
+    return graph;
+}

@@ -1,0 +1,146 @@
+/* The graph of typed tensors: forward nodes, the loss, and the gradients that autodiff.c derives.
+ * A program is a list of nodes in the order of execution. */
+#ifndef CNNC_GRAPH_H
+#define CNNC_GRAPH_H
+
+#include "loop.h"
+#include "network.h"
+
+typedef enum TensorRole {
+    TENSOR_INPUT,
+    TENSOR_ACTIVATION,
+    TENSOR_SAVED,     /* kept by a training forward kernel for its gradients */
+    TENSOR_GRADIENT,  /* of an activation */
+    TENSOR_PARAMETER, /* trainable or running statistics */
+    TENSOR_PARAMETER_GRADIENT,
+    TENSOR_CONSTANT, /* bytes known at compile time: a connection table; numbers: class weights */
+    TENSOR_LABELS,
+    TENSOR_TARGETS,
+    TENSOR_LOSSES
+} TensorRole;
+
+typedef struct Tensor Tensor;
+struct Tensor {
+    const char *name; /* "conv1", "conv1.weight" */
+    TensorRole role;
+    ElementType type;
+    bool per_example; /* the batch is a further, first axis */
+    int rank;
+    int64_t extent[MAX_DIMS];
+    int64_t elements; /* per example where per_example */
+    const Layer *layer;
+    int parameter;        /* index in layer->parameters */
+    Tensor *view_of;      /* shares the memory of another tensor of as many elements */
+    const void *constant; /* TENSOR_CONSTANT: `elements` unsigned chars (TYPE_BYTE) or doubles */
+
+    /* Memory plan, in reals: where it lies in its own array (parameters, gradients, arena); for a
+     * per-example tensor offset is for the whole largest batch. */
+    int64_t offset;
+    bool pinned;     /* alive for the whole run: input, output */
+    int last_reader; /* position of the last node that reads the storage; -1: none */
+    int first_use,
+        last_use; /* steps of the sequence it belongs to, by the memory plan; -1: never */
+};
+
+typedef enum NodeRole {
+    NODE_FORWARD,
+    NODE_LOSS,          /* losses from the output */
+    NODE_LOSS_GRADIENT, /* losses and dL/d(output) */
+    NODE_PARAMETER_GRADIENT,
+    NODE_DATA_GRADIENT
+} NodeRole;
+
+struct Node {
+    NodeRole role;
+    const OpDef *op; /* layer->op, or the loss */
+    const Layer *layer;
+    bool training;
+    int input_count;
+    Tensor **x; /* inputs of the layer; loss: x[0] = logits or output */
+    Tensor *y;  /* output of the layer */
+    Tensor *parameters[MAX_PARAMETERS];
+    Tensor *saved[MAX_SAVED];
+    Tensor *connections; /* CONV with a table: TYPE_BYTE [filters][channels], else NULL */
+    bool stored;         /* somebody past the node fused behind it reads the result (fuse.c) */
+    int position;        /* in its sequence of programs */
+    /* Gradients. */
+    Tensor *dy;
+    Tensor *dx;      /* of x[input] */
+    int input;       /* the data gradient is that of this input */
+    bool accumulate; /* dx already holds the gradient through other consumers: add */
+    Tensor *parameter_gradients[MAX_PARAMETERS]; /* NULL for running statistics */
+    /* Loss. */
+    Tensor *target;        /* labels or targets */
+    Tensor *losses;        /* TYPE_DOUBLE [batch] */
+    Tensor *class_weights; /* NULL: all 1 */
+    double loss_weight, label_smoothing;
+    bool add_loss; /* add to the losses instead of setting them: further heads */
+};
+
+typedef struct Program {
+    const char *name; /* the function of the emitted file */
+    int count, capacity;
+    Node **nodes;
+} Program;
+
+/* Programs of one sequence run one after another and share liveness. */
+typedef enum ProgramId {
+    PROGRAM_FORWARD, /* sequence 0: evaluation */
+    PROGRAM_LOSS,
+    PROGRAM_FORWARD_TRAINING, /* sequence 1 */
+    PROGRAM_BACKWARD,
+    PROGRAM_BACKWARD_INPUT,
+    PROGRAM_COUNT
+} ProgramId;
+
+/* The tensors of one layer; output[0] in evaluation, output[1] in training. */
+typedef struct LayerTensors {
+    Tensor *output[2];
+    Tensor *parameters[MAX_PARAMETERS], *gradients[MAX_PARAMETERS];
+    Tensor *saved[MAX_SAVED];
+    Tensor *connections;
+    Tensor *output_gradient; /* made when something first adds to it */
+} LayerTensors;
+
+typedef struct Graph {
+    Arena *arena;
+    const Network *network;
+    bool infer_only;
+    Program programs[PROGRAM_COUNT];
+    int tensor_count, tensor_capacity;
+    Tensor **tensors;            /* all, parameters first in the order of the layers */
+    LayerTensors *layer_tensors; /* by layer index */
+    Tensor *input, *output, *training_output, *input_gradient;
+    Tensor *labels, *targets, *losses, *class_weights;
+    int64_t parameter_size, trainable_size; /* reals: trainable tensors first, then running ones */
+} Graph;
+
+/* Builds the evaluation programs and, unless infer_only, the training ones (autodiff.c). */
+Graph *graph_build(Arena *arena, const Network *network, bool infer_only);
+void graph_derive_gradients(Graph *graph); /* autodiff.c, called by graph_build */
+
+/* Used by graph.c and autodiff.c. */
+Tensor *graph_tensor(Graph *graph, TensorRole role, const Layer *layer, const char *name,
+                     bool per_example, int rank, const int64_t *extent);
+Node *graph_node(Graph *graph, ProgramId program, NodeRole role, const OpDef *op,
+                 const Layer *layer);
+/* The same with x, y, parameters and saved tensors of the layer filled in. */
+Node *graph_layer_node(Graph *graph, ProgramId program, NodeRole role, const Layer *layer);
+Node *graph_loss_node(Graph *graph, ProgramId program, int head);
+
+/* The tensors that a node reads and writes, views followed to what they view. Returns how many. */
+int node_tensor_capacity(const Node *node); /* enough for either */
+int node_reads(const Node *node, Tensor **tensors, int capacity);
+int node_writes(const Node *node, Tensor **tensors, int capacity);
+Tensor *tensor_storage(Tensor *tensor); /* follows view_of */
+
+/* True where the node is one expression per element of its result (see OpDef.value/derivative). */
+bool node_is_elementwise(const Node *node);
+/* The tensor that a node makes: y for forward nodes, dx for data gradients. */
+Tensor *node_result(const Node *node);
+
+/* Checks every invariant above; prints what is broken and returns false. For tests and --dump. */
+bool graph_verify(const Graph *graph, FILE *stream);
+void graph_dump(const Graph *graph, FILE *stream);
+
+#endif

@@ -1,0 +1,222 @@
+#include "kernels.h"
+#include "cprint.h"
+#include "names.h"
+#include "wrap.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#define LONGEST_NAME 72 /* of what a group computes; what is cut is told apart by numbers */
+
+Sequence program_sequence(ProgramId program) {
+    return program < PROGRAM_FORWARD_TRAINING ? SEQUENCE_EVALUATION : SEQUENCE_TRAINING;
+}
+
+Kernels *kernels_create(Arena *arena, int max_batch) {
+    Kernels *kernels = ARENA_NEW(arena, Kernels);
+    kernels->arena = arena;
+    kernels->max_batch = max_batch;
+    return kernels;
+}
+
+Step *kernels_add_step(Kernels *kernels, ProgramId program, const Group *group, Kernel *kernel) {
+    Step *step = ARENA_NEW(kernels->arena, Step);
+    step->group = group;
+    step->kernel = kernel;
+    kernel->name = group_name(kernels->arena, group);
+    step->program = program;
+    step->number = kernels->sequence_length[program_sequence(program)]++;
+    StepList *list = &kernels->programs[program];
+    ARENA_GROW(kernels->arena, list->steps, list->count, list->capacity);
+    list->steps[list->count++] = step;
+    return step;
+}
+
+/* ---- Names ---- */
+
+static void add_lower_case(Text *name, const char *string) {
+    for (; *string != '\0'; string++)
+        text_add_character(name, (char)tolower((unsigned char)*string));
+}
+
+static void add_extents(Text *name, int rank, const int64_t *extent) {
+    for (int i = 0; i < rank; i++)
+        text_format(name, "%s%lld", i > 0 ? "x" : "", (long long)extent[i]);
+}
+
+static bool all_are(const int64_t *values, int count, int64_t value) {
+    for (int i = 0; i < count; i++)
+        if (values[i] != value)
+            return false;
+    return true;
+}
+
+/* "conv5x5", "conv3x3_stride2x1", "relu" */
+static void add_kind(Text *name, const Node *node) {
+    add_lower_case(name, node->op->name);
+    const Window *window = &node->layer->window;
+    bool loss = node->role == NODE_LOSS || node->role == NODE_LOSS_GRADIENT;
+    if (loss || window->rank == 0)
+        return;
+    add_extents(name, window->rank, window->kernel);
+    if (all_are(window->stride, window->rank, 1))
+        return;
+    text_add(name, "_stride");
+    bool equal = all_are(window->stride, window->rank, window->stride[0]);
+    add_extents(name, equal ? 1 : window->rank, window->stride);
+}
+
+/* The shape that the name of a node ends with: that of the layer's output. */
+static void add_output_shape(Text *name, const Node *node) {
+    const Shape *shape = &node->layer->output;
+    text_add_character(name, '_');
+    add_extents(name, shape->rank, shape->extent);
+}
+
+static const char *role_suffix(NodeRole role) {
+    static const char *const suffixes[] = {
+        [NODE_FORWARD] = "",
+        [NODE_LOSS] = "",
+        [NODE_LOSS_GRADIENT] = "_gradient",
+        [NODE_PARAMETER_GRADIENT] = "_weight_gradient",
+        [NODE_DATA_GRADIENT] = "_data_gradient",
+    };
+    return suffixes[role];
+}
+
+const char *group_name(Arena *arena, const Group *group) {
+    Text name;
+    text_init(&name, arena);
+    const Node *first = group->nodes[0], *last = group->nodes[group->count - 1];
+    add_kind(&name, first);
+    if (first->role == NODE_FORWARD) {
+        for (int i = 1; i < group->count; i++) {
+            text_add_character(&name, '_');
+            add_kind(&name, group->nodes[i]);
+        }
+        add_output_shape(&name, last);
+    } else {
+        add_output_shape(&name, first);
+        text_add(&name, role_suffix(first->role));
+        for (int i = 1; i < group->count; i++) {
+            text_add(&name, i == 1 ? "_through_" : "_");
+            add_kind(&name, group->nodes[i]);
+        }
+    }
+    if (name.length > LONGEST_NAME)
+        name.bytes[LONGEST_NAME] = '\0';
+    return name.bytes;
+}
+
+const char *group_layers(Arena *arena, const Group *group) {
+    Text names;
+    text_init(&names, arena);
+    for (int i = 0; i < group->count; i++) {
+        const Node *node = group->nodes[i];
+        bool forward = node->role == NODE_FORWARD;
+        text_add(&names, i == 0 ? "" : forward ? "-" : ", ");
+        text_add(&names, node->layer->name);
+    }
+    return names.bytes;
+}
+
+/* A free name: what the group computes, then with more about it, then with a number. */
+static const char *function_name(Arena *arena, const NameTable *taken, const Group *group) {
+    const char *name = group_name(arena, group);
+    if (name_find(taken, name) == NULL)
+        return name;
+    const Node *node = group->nodes[0];
+    if (node->role == NODE_FORWARD && node->training) {
+        name = arena_format(arena, "%s_training", name);
+        if (name_find(taken, name) == NULL)
+            return name;
+    }
+    if (node->layer->input_count == 1) {
+        const Shape *input = &node->layer->inputs[0]->output;
+        Text longer;
+        text_init(&longer, arena);
+        text_format(&longer, "%s_from_", name);
+        add_extents(&longer, input->rank, input->extent);
+        name = longer.bytes;
+    }
+    const char *numbered = name;
+    for (int number = 2; name_find(taken, numbered) != NULL; number++)
+        numbered = arena_format(arena, "%s_%d", name, number);
+    return numbered;
+}
+
+/* ---- Sharing ---- */
+
+/* FNV-1a. */
+static uint64_t hash_of(const Text *text) {
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < text->length; i++)
+        hash = (hash ^ (unsigned char)text->bytes[i]) * 1099511628211u;
+    return hash;
+}
+
+typedef struct Sharing {
+    Kernels *kernels;
+    NameTable *names;
+    Function **buckets;
+    size_t bucket_count;
+} Sharing;
+
+static Function *find_function(const Sharing *sharing, const Text *text, uint64_t hash) {
+    Function *function = sharing->buckets[hash % sharing->bucket_count];
+    for (; function != NULL; function = function->next)
+        if (function->hash == hash && function->length == text->length &&
+            memcmp(function->text, text->bytes, text->length) == 0)
+            return function;
+    return NULL;
+}
+
+static Function *add_function(Sharing *sharing, const Step *step, const Text *text, uint64_t hash) {
+    Kernels *kernels = sharing->kernels;
+    Function *function = ARENA_NEW(kernels->arena, Function);
+    function->name = function_name(kernels->arena, sharing->names, step->group);
+    function->text = arena_copy(kernels->arena, text->bytes, text->length);
+    size_t parameters = strcspn(text->bytes, "\n");
+    function->parameters = arena_copy(kernels->arena, text->bytes, parameters);
+    function->body = function->text + parameters + 1;
+    function->length = text->length;
+    function->hash = hash;
+    Function **bucket = &sharing->buckets[hash % sharing->bucket_count];
+    function->next = *bucket;
+    *bucket = function;
+    name_put(sharing->names, function->name, function);
+    ARENA_GROW(kernels->arena, kernels->functions, kernels->function_count,
+               kernels->function_capacity);
+    kernels->functions[kernels->function_count++] = function;
+    return function;
+}
+
+static void share_step(Sharing *sharing, Step *step, Text *text) {
+    Kernels *kernels = sharing->kernels;
+    text_clear(text);
+    step->use = kernel_use(kernels->arena, step->kernel);
+    print_kernel_parameters(text, step->use, kernels->max_batch);
+    text_add_character(text, '\n');
+    print_kernel_body(text, step->kernel, step->use, kernels->max_batch, INDENT_WIDTH);
+    uint64_t hash = hash_of(text);
+    Function *function = find_function(sharing, text, hash);
+    if (function == NULL)
+        function = add_function(sharing, step, text, hash);
+    ARENA_GROW(kernels->arena, function->steps, function->step_count, function->step_capacity);
+    function->steps[function->step_count++] = step;
+    step->function = function;
+    step->kernel->name = function->name;
+}
+
+void kernels_share(Kernels *kernels) {
+    Sharing sharing = {.kernels = kernels, .names = name_table_create(kernels->arena)};
+    for (int i = 0; i < SEQUENCE_COUNT; i++)
+        sharing.bucket_count += (size_t)kernels->sequence_length[i];
+    sharing.bucket_count += sharing.bucket_count == 0;
+    sharing.buckets = ARENA_ARRAY(kernels->arena, Function *, sharing.bucket_count);
+    Text text;
+    text_init(&text, kernels->arena);
+    for (int program = 0; program < PROGRAM_COUNT; program++)
+        for (int i = 0; i < kernels->programs[program].count; i++)
+            share_step(&sharing, kernels->programs[program].steps[i], &text);
+}

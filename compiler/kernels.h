@@ -1,0 +1,63 @@
+/* The functions of the emitted file: every step of every program is a call of one. Steps whose
+ * kernels print alike share a function, so that code grows with distinct kernels, not with depth. */
+#ifndef CNNC_KERNELS_H
+#define CNNC_KERNELS_H
+
+#include "kernel_use.h"
+
+/* Programs that run one after another and share memory. */
+typedef enum Sequence { SEQUENCE_EVALUATION, SEQUENCE_TRAINING, SEQUENCE_COUNT } Sequence;
+Sequence program_sequence(ProgramId program);
+
+/* One C function. */
+typedef struct Function {
+    const char *name;
+    const char *parameters; /* "(int batch, ...)", on one line with breaks as in wrap.h */
+    const char *text;       /* the same and, on the next lines, the statements of the body */
+    const char *body;       /* those statements: a part of `text` */
+    size_t length;          /* of the text */
+    uint64_t hash;
+    int step_count, step_capacity;
+    struct Step **steps; /* the calls of it, in the order of the programs; at least one */
+    struct Function *next; /* of the same bucket while functions are being found */
+} Function;
+
+/* One call: a group of nodes, the kernel that it was lowered to, the function that holds it. */
+typedef struct Step {
+    const Group *group;
+    Kernel *kernel;
+    /* Set by kernels_share. */
+    KernelUse *use; /* what the call passes: use->arguments and the extra parameters */
+    Function *function;
+    ProgramId program;
+    int number; /* position in its sequence */
+} Step;
+
+typedef struct StepList {
+    int count, capacity;
+    Step **steps;
+} StepList;
+
+typedef struct Kernels {
+    Arena *arena;
+    int max_batch;
+    int sequence_length[SEQUENCE_COUNT]; /* steps */
+    StepList programs[PROGRAM_COUNT];
+    int function_count, function_capacity;
+    Function **functions; /* in the order of first use */
+} Kernels;
+
+Kernels *kernels_create(Arena *arena, int max_batch);
+/* Adds a call at the end of a program and names the kernel after the group; names are made unique by
+ * kernels_share. Programs are filled in their order. */
+Step *kernels_add_step(Kernels *kernels, ProgramId program, const Group *group, Kernel *kernel);
+/* Prints all kernels, finds those that are equal and names them (Kernel.name too). To be called
+ * once, when all kernels are finished. */
+void kernels_share(Kernels *kernels);
+
+/* What the group computes: "conv5x5_relu_6x28x28", "conv5x5_16x10x10_data_gradient_through_relu". */
+const char *group_name(Arena *arena, const Group *group);
+/* The group's layers as the description names them: "conv1-relu1". */
+const char *group_layers(Arena *arena, const Group *group);
+
+#endif

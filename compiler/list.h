@@ -1,0 +1,17 @@
+/* What cnnc says about layer kinds: --list-layers, --list-samples. */
+#ifndef CNNC_LIST_H
+#define CNNC_LIST_H
+
+#include "op.h"
+#include "text.h"
+
+/* One line per kind that a description can use. */
+void list_kinds(Text *out);
+/* Everything about one kind: arguments with types, ranges and defaults, and an example. */
+void list_kind(Text *out, const OpDef *op);
+/* One line "KIND<tab>description" for every sample of every kind. */
+void list_samples(Text *out);
+/* The kind nearest to a misspelt name; NULL if none is near. */
+const char *list_nearest_kind(const char *name);
+
+#endif

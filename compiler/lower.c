@@ -1,0 +1,279 @@
+#include "lower.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <string.h>
+
+/* ---- Buffers: the kernel's parameters ---- */
+
+static const char *lower_case(Arena *arena, const char *text) {
+    char *copy = arena_copy(arena, text, strlen(text));
+    for (char *c = copy; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return copy;
+}
+
+/* Names say what a tensor is to the kernel, not which layer it belongs to, so that kernels of equal
+ * layers come out equal. */
+static const char *buffer_name(const Lowering *lowering, const Tensor *tensor) {
+    const Group *group = lowering->group;
+    const Tensor *last = node_result(group->nodes[group->count - 1]);
+    switch (tensor->role) {
+    case TENSOR_INPUT:
+    case TENSOR_ACTIVATION:
+        for (int i = 0; i < group->count; i++) {
+            const Node *node = group->nodes[i];
+            bool made_here = node->role == NODE_FORWARD && tensor_storage(node->y) == tensor;
+            if (made_here && node->y != last)
+                return lower_case(lowering->arena, node->op->name);
+            if (made_here ||
+                (node->role != NODE_FORWARD && node->y && tensor_storage(node->y) == tensor))
+                return "y";
+        }
+        return "x";
+    case TENSOR_GRADIENT:
+        return last && tensor_storage((Tensor *)last) == tensor ? "dx" : "dy";
+    case TENSOR_PARAMETER:
+        return tensor->layer->parameters[tensor->parameter].name;
+    case TENSOR_PARAMETER_GRADIENT:
+        return arena_format(lowering->arena, "d%s",
+                            tensor->layer->parameters[tensor->parameter].name);
+    case TENSOR_CONSTANT:
+        return tensor->type == TYPE_BYTE ? "connections" : "class_weights";
+    case TENSOR_SAVED:
+        return "saved";
+    case TENSOR_LABELS:
+        return "labels";
+    case TENSOR_TARGETS:
+        return "targets";
+    default:
+        return "losses";
+    }
+}
+
+static Buffer *add_parameter(Lowering *lowering, const char *wish) {
+    Kernel *kernel = lowering->kernel;
+    Buffer *buffer = ARENA_NEW(lowering->arena, Buffer);
+    buffer->name = builder_reserve(lowering->builder, wish);
+    ARENA_GROW(lowering->arena, kernel->parameters, kernel->parameter_count,
+               kernel->parameter_capacity);
+    kernel->parameters[kernel->parameter_count++] = buffer;
+    return buffer;
+}
+
+Buffer *lower_buffer(Lowering *lowering, Tensor *tensor) {
+    Kernel *kernel = lowering->kernel;
+    tensor = tensor_storage(tensor);
+    for (int i = 0; i < kernel->parameter_count; i++)
+        if (kernel->parameters[i]->tensor == tensor)
+            return kernel->parameters[i];
+    Buffer *buffer = add_parameter(lowering, buffer_name(lowering, tensor));
+    buffer->type = tensor->type;
+    buffer->tensor = tensor;
+    buffer->per_example = tensor->per_example;
+    return buffer;
+}
+
+Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, int64_t elements) {
+    Buffer *buffer = add_parameter(lowering, name);
+    buffer->type = TYPE_REAL;
+    buffer->scratch = true;
+    buffer->scratch_size = elements;
+    buffer->per_example = per_example;
+    return buffer;
+}
+
+/* ---- Elements ---- */
+
+/* Offset in Horner's form, as C lays out arrays: ((n*C + c)*H + h)*W + w. */
+static Expr *tensor_offset(Lowering *lowering, const Tensor *tensor, Expr *const *index) {
+    Builder *b = lowering->builder;
+    Expr *offset = integer(b, 0);
+    int axis = 0;
+    if (tensor->per_example)
+        offset = index[axis++];
+    for (int i = 0; i < tensor->rank; i++)
+        offset = plus(b, times(b, offset, integer(b, tensor->extent[i])), index[axis++]);
+    return offset;
+}
+
+Expr *tensor_load(Lowering *lowering, Tensor *tensor, Expr *const *index) {
+    Expr *offset = tensor_offset(lowering, tensor, index);
+    return load_at(lowering->builder, lower_buffer(lowering, tensor), 1, &offset);
+}
+
+void tensor_store(Lowering *lowering, Tensor *tensor, Expr *const *index, Expr *value) {
+    Expr *offset = tensor_offset(lowering, tensor, index);
+    store_at(lowering->builder, lower_buffer(lowering, tensor), 1, &offset, value, false);
+}
+
+void tensor_add(Lowering *lowering, Tensor *tensor, Expr *const *index, Expr *value) {
+    Expr *offset = tensor_offset(lowering, tensor, index);
+    store_at(lowering->builder, lower_buffer(lowering, tensor), 1, &offset, value, true);
+}
+
+const char *const *axis_letters(int rank) {
+    static const char *const letters[MAX_DIMS + 1][MAX_DIMS] = {
+        {""}, {"c"}, {"c", "l"}, {"c", "h", "w"}, {"c", "d", "h", "w"}, {"o", "c", "d", "h", "w"}};
+    return letters[rank];
+}
+
+int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index) {
+    Builder *b = lowering->builder;
+    int count = 0;
+    if (tensor->per_example)
+        index[count++] = open_batch(b, LOOP_INDEPENDENT);
+    for (int i = 0; i < tensor->rank; i++)
+        index[count++] =
+            open_loop(b, LOOP_INDEPENDENT, axis_letters(tensor->rank)[i], tensor->extent[i]);
+    return count;
+}
+
+ElementType lower_sum_type(const Lowering *lowering) {
+    return lowering->options->level == 0 ? TYPE_DOUBLE : TYPE_REAL;
+}
+
+/* ---- Random numbers ---- */
+
+Expr *lower_random_active(Lowering *lowering, const Node *node) {
+    (void)node;
+    lowering->kernel->uses_random = true;
+    return call(lowering->builder, TYPE_BOOLEAN, "RANDOM_ACTIVE", 0, NULL);
+}
+
+Expr *lower_random(Lowering *lowering, const Node *node, Expr *const *index) {
+    lowering->kernel->uses_random = true;
+    Expr *element = tensor_offset(lowering, node->y, index);
+    return call(lowering->builder, TYPE_REAL, "RANDOM_UNIFORM", 1, &element);
+}
+
+/* ---- Results and fusion ---- */
+
+static int position_in_group(const Group *group, const Node *node) {
+    for (int i = 0; i < group->count; i++)
+        if (group->nodes[i] == node)
+            return i;
+    return -1;
+}
+
+static bool same_shape(const Tensor *a, const Tensor *b) {
+    return a->rank == b->rank &&
+           memcmp(a->extent, b->extent, (size_t)a->rank * sizeof a->extent[0]) == 0;
+}
+
+/* x[i] as the fused value where it continues the group, loaded where the shapes agree, else NULL.
+ */
+static Expr *input_value(Lowering *lowering, const Node *node, int i, Expr *const *index,
+                         const Tensor *fused, Expr *value) {
+    if (fused && tensor_storage(node->x[i]) == fused && same_shape(node->x[i], node->y))
+        return value;
+    return same_shape(node->x[i], node->y) ? tensor_load(lowering, node->x[i], index) : NULL;
+}
+
+/* One element of an elementwise node; `value` is that of `fused` (NULL: everything is loaded). */
+static Expr *element_value(Lowering *lowering, const Node *node, Expr *const *index,
+                           const Tensor *fused, Expr *value) {
+    Expr **x = ARENA_ARRAY(lowering->arena, Expr *, (size_t)node->input_count);
+    unsigned flags = node->op->flags;
+    bool forward = node->role == NODE_FORWARD;
+    if (forward || (flags & OP_GRADIENT_READS_INPUT))
+        for (int i = 0; i < node->input_count; i++)
+            x[i] = input_value(lowering, node, i, index, fused, value);
+    if (forward)
+        return node->op->value(lowering, node, x, index);
+    Expr *y = NULL, *dy = value;
+    if (flags & OP_GRADIENT_READS_OUTPUT)
+        y = tensor_load(lowering, node->y, index);
+    if (fused == NULL || tensor_storage(node->dy) != fused)
+        dy = tensor_load(lowering, node->dy, index);
+    return node->op->derivative(lowering, node, node->input, x, y, dy, index);
+}
+
+/* A name for a value that is used again: loads and variables are short enough as they are. */
+static Expr *named(Lowering *lowering, const Node *node, Expr *value) {
+    if (value->kind == EXPR_VARIABLE || value->kind == EXPR_INTEGER || value->kind == EXPR_NUMBER)
+        return value;
+    Arena *arena = lowering->arena;
+    const char *kind = lower_case(arena, node->op->name);
+    const char *name = node->role == NODE_FORWARD ? arena_format(arena, "%s_value", kind)
+                                                  : arena_format(arena, "d_%s", kind);
+    return declare(lowering->builder, name, TYPE_REAL, value);
+}
+
+void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value) {
+    Tensor *result = node_result(node);
+    int position = position_in_group(lowering->group, node);
+    bool last = position == lowering->group->count - 1;
+    if (last && node->accumulate) {
+        tensor_add(lowering, result, index, value);
+        return;
+    }
+    if (node->accumulate)
+        value = plus(lowering->builder, tensor_load(lowering, result, index), value);
+    if (last) {
+        tensor_store(lowering, result, index, value);
+        return;
+    }
+    value = named(lowering, node, value);
+    if (node->stored)
+        tensor_store(lowering, result, index, value);
+    const Node *next = lowering->group->nodes[position + 1];
+    lower_result(lowering, next, index,
+                 element_value(lowering, next, index, tensor_storage(result), value));
+}
+
+void lower_clear_result(Lowering *lowering, const Node *node) {
+    if (node->accumulate)
+        return;
+    Expr *index[MAX_AXES];
+    int opened = open_tensor(lowering, node->dx, index);
+    tensor_store(lowering, node->dx, index, number(lowering->builder, 0));
+    close_blocks(lowering->builder, opened);
+}
+
+/* ---- Nodes ---- */
+
+static void lower_elementwise(Lowering *lowering, const Node *node) {
+    Expr *index[MAX_AXES];
+    int opened = open_tensor(lowering, node_result(node), index);
+    lower_result(lowering, node, index, element_value(lowering, node, index, NULL, NULL));
+    close_blocks(lowering->builder, opened);
+}
+
+/* A view whose tensors cannot share memory: the network's output taken straight from the input. */
+static void lower_copy(Lowering *lowering, Tensor *from, Tensor *to) {
+    Builder *b = lowering->builder;
+    Expr *n = open_batch(b, LOOP_INDEPENDENT);
+    Expr *i = open_loop(b, LOOP_INDEPENDENT, "i", to->elements);
+    Expr *offset = plus(b, times(b, n, integer(b, to->elements)), i);
+    Expr *value = load_at(b, lower_buffer(lowering, from), 1, &offset);
+    store_at(b, lower_buffer(lowering, to), 1, &offset, value, false);
+    close_blocks(b, 2);
+}
+
+static void lower_node(Lowering *lowering, const Node *node) {
+    const OpDef *op = node->op;
+    bool view = (op->flags & OP_VIEW) || ((op->flags & OP_RANDOM) && !node->training);
+    if (view && node->role == NODE_FORWARD)
+        lower_copy(lowering, node->x[0], node->y);
+    else if (view)
+        lower_copy(lowering, node->dy, node->dx);
+    else if (node_is_elementwise(node))
+        lower_elementwise(lowering, node);
+    else if (node->role == NODE_FORWARD || node->role == NODE_LOSS)
+        op->lower_forward(lowering, node);
+    else if (node->role == NODE_PARAMETER_GRADIENT)
+        op->lower_parameter_gradient(lowering, node);
+    else
+        op->lower_data_gradient(lowering, node);
+}
+
+Kernel *lower_group(Arena *arena, const Graph *graph, const Group *group,
+                    const LowerOptions *options) {
+    Kernel *kernel = ARENA_NEW(arena, Kernel);
+    builder_init(&kernel->builder, arena, &kernel->body);
+    Lowering lowering = {&kernel->builder, kernel, arena, group, options, graph};
+    lower_node(&lowering, group->nodes[0]);
+    assert(kernel->builder.depth == 0);
+    return kernel;
+}

@@ -1,0 +1,111 @@
+/* From nodes to loops. A group is one node with the elementwise nodes fused behind it; it becomes
+ * one kernel (a C function). Ops make loops with loop.h and these functions; logical indices are
+ * [n,] c, spatial..., as in the tensor's extents, whatever its layout in memory. */
+#ifndef CNNC_LOWER_H
+#define CNNC_LOWER_H
+
+#include "graph.h"
+
+#define MAX_AXES (MAX_DIMS + 1)
+
+typedef struct Group {
+    int count, capacity;
+    Node **nodes; /* [0] leads; each further one consumes the result of the one before */
+} Group;
+
+typedef struct Kernel {
+    const char *name;
+    const char *summary; /* comment above the function */
+    int parameter_count, parameter_capacity;
+    Buffer **parameters; /* pointer parameters in order of first use, scratch among them */
+    bool uses_random;    /* further parameters random_key, random_stream, random_layers */
+    Block body;
+    Builder builder;
+} Kernel;
+
+typedef struct LowerOptions {
+    int level;         /* 0: plain loops, sums in double; 1: vector and parallel loops */
+    int vector_length; /* reals in a vector of the target; 1: no vectors */
+    int registers;     /* vector registers of the target */
+    int threads;
+    int max_batch;
+} LowerOptions;
+
+struct Lowering {
+    Builder *builder; /* &kernel->builder */
+    Kernel *kernel;
+    Arena *arena;
+    const Group *group;
+    const LowerOptions *options;
+    const Graph *graph;
+};
+
+/* The kernel of a group. */
+Kernel *lower_group(Arena *arena, const Graph *graph, const Group *group,
+                    const LowerOptions *options);
+
+/* For ops. */
+Expr *tensor_load(Lowering *lowering, Tensor *tensor, Expr *const *index);
+void tensor_store(Lowering *lowering, Tensor *tensor, Expr *const *index, Expr *value);
+void tensor_add(Lowering *lowering, Tensor *tensor, Expr *const *index, Expr *value); /* += */
+/* The kernel's parameter for the tensor's memory (views share their storage's). */
+Buffer *lower_buffer(Lowering *lowering, Tensor *tensor);
+/* The usual loop letters of a tensor's axes without the batch: c h w. */
+const char *const *axis_letters(int rank);
+/* Opens LOOP_INDEPENDENT loops over all axes of the tensor (the batch first where per_example);
+ * fills index; returns how many were opened. */
+int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index);
+/* The tensor axis of the channels and the first spatial one within `index`. */
+#define AXIS_BATCH 0
+#define AXIS_CHANNEL 1
+#define AXIS_SPACE 2
+/* Hands over the value of one element of the node's result (y or dx): to be called exactly once for
+ * each element, in any order. Adds to dx where the node accumulates, feeds the fused nodes behind,
+ * stores what anybody reads later. */
+void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value);
+/* dx = 0 before scattering into it with tensor_add, unless the node accumulates (OP_SCATTERS). */
+void lower_clear_result(Lowering *lowering, const Node *node);
+/* The type for sums: double at level 0, real above. */
+ElementType lower_sum_type(const Lowering *lowering);
+/* A uniform number in [0,1) for an element of a random layer, the same in forward and backward; and
+ * whether random layers are active (TYPE_BOOLEAN). `index` as for the node's output. */
+Expr *lower_random(Lowering *lowering, const Node *node, Expr *const *index);
+Expr *lower_random_active(Lowering *lowering, const Node *node);
+/* Memory for the time of one kernel call. */
+Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, int64_t elements);
+
+/* The contraction core: result[outer dims] = sum over reduced dims of a * b (+ bias). */
+#define MAX_CONTRACTION_DIMS 10
+typedef struct ContractionDim {
+    const char *letter;
+    int64_t extent; /* 0: the batch */
+    bool reduce;
+} ContractionDim;
+
+/* Index along one tensor axis: (sum of coefficient[d]*dim[d] + constant) / divisor; an element
+ * whose index is not whole or outside the axis counts as 0 (padding, strides of the data gradient).
+ */
+typedef struct AxisMap {
+    int64_t coefficient[MAX_CONTRACTION_DIMS];
+    int64_t constant;
+    int64_t divisor; /* 0 counts as 1 */
+} AxisMap;
+
+typedef struct Operand {
+    Tensor *tensor;
+    AxisMap axis[MAX_AXES]; /* the batch axis first where the tensor is per example */
+} Operand;
+
+typedef struct Contraction {
+    const Node *node;
+    int dim_count;
+    ContractionDim dims[MAX_CONTRACTION_DIMS];
+    Operand a, b, result; /* the result's axes have no padding and divisor 1 */
+    Tensor *bias;         /* one number per channel (axis 1 of the result), or NULL */
+    /* The result is the node's (lower_result); else it is a parameter gradient: stored plainly. */
+    bool to_result;
+    Tensor *connections; /* parameter gradient: multiply by the table over axes 0 and 1; or NULL */
+} Contraction;
+void lower_contraction(Lowering *lowering, const Contraction *contraction);
+
+#endif

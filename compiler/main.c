@@ -1,0 +1,410 @@
+/* cnnc: from the description of a network to one C file. The table `phases` is the way of the data.
+ */
+#include "cprint.h"
+#include "dot.h"
+#include "emit.h"
+#include "expand.h"
+#include "explain.h"
+#include "fuse.h"
+#include "list.h"
+#include "options.h"
+#include "output.h"
+#include "schedule.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifndef CNNC_VERSION
+#error "the version comes from the Makefile: -DCNNC_VERSION='\"1.2.3\"'"
+#endif
+
+enum { STATUS_FINE = 0, STATUS_DESCRIPTION = 1, STATUS_USAGE = 2 };
+enum { DEFAULT_BATCH = 64 }; /* where neither the command line nor the train block says */
+
+typedef struct Compilation {
+    Arena *arena;
+    const Options *options;
+    Sources *sources;
+    Diagnostics *diagnostics;
+    Network *network;
+    Graph *graph;
+    GroupList groups[PROGRAM_COUNT];
+    LowerOptions lowering;
+    Kernels *kernels;
+    Plan *plan;
+    Outputs *outputs;
+    int status; /* where a phase fails for another reason than the description */
+} Compilation;
+
+/* For problems that have no place in a description. Returns false. */
+static bool complain(Compilation *compilation, const char *format, ...) PRINTF_LIKE(2, 3);
+static bool complain(Compilation *compilation, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "cnnc: error: %s\n", arena_format_list(compilation->arena, format, arguments));
+    va_end(arguments);
+    compilation->status = STATUS_USAGE;
+    return false;
+}
+
+static bool dump_wanted(const Compilation *compilation, const char *what) {
+    return compilation->options->dump && strcmp(compilation->options->dump, what) == 0;
+}
+
+/* ---- The phases ---- */
+
+static bool read_description(Compilation *compilation) {
+    const Options *options = compilation->options;
+    const char *problem = NULL;
+    SourceFile *file = source_load(compilation->sources, options->input_path, &problem);
+    if (!file)
+        return complain(compilation, "%s: %s", options->input_path, problem);
+    compilation->network =
+        expand_file(compilation->sources, compilation->diagnostics, file, &options->expand);
+    return compilation->network != NULL;
+}
+
+static bool infer_shapes(Compilation *compilation) {
+    Network *network = compilation->network;
+    int largest = compilation->options->batch;
+    if (largest && network->train.batch > largest)
+        network->train.batch = largest; /* --batch=N leaves no room for more in training either */
+    return network_infer(network, compilation->diagnostics);
+}
+
+static bool write_explanation(Compilation *compilation) {
+    const Network *network = compilation->network;
+    const char *name = compilation->options->explain;
+    Text *out = outputs_open(compilation->outputs, "-");
+    const Layer *layer = explain_find(network, name);
+    const OpDef *op = layer ? NULL : op_find(name);
+    if (layer) {
+        explain_layer(out, network, compilation->sources, layer);
+        return true;
+    }
+    if (op) {
+        list_kind(out, op);
+        return true;
+    }
+    const char *nearest = explain_nearest(network, name);
+    return complain(compilation, "%s has no layer '%s'%s%s%s", network->name, name,
+                    nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+static bool write_dot(Compilation *compilation) {
+    dot_write(outputs_open(compilation->outputs, "-"), compilation->network);
+    return true;
+}
+
+static bool build_graph(Compilation *compilation) {
+    compilation->graph =
+        graph_build(compilation->arena, compilation->network, compilation->options->infer_only);
+    if (!graph_verify(compilation->graph, stderr))
+        return complain(compilation, "internal error: the graph is not consistent");
+    if (dump_wanted(compilation, "graph"))
+        graph_dump(compilation->graph, stdout);
+    return true;
+}
+
+static void dump_groups(const Compilation *compilation) {
+    for (int i = 0; i < PROGRAM_COUNT; i++) {
+        const GroupList *list = &compilation->groups[i];
+        if (list->count)
+            printf("%s\n", compilation->graph->programs[i].name);
+        for (int j = 0; j < list->count; j++)
+            printf("    %s\n", group_layers(compilation->arena, list->groups[j]));
+    }
+}
+
+static bool fuse(Compilation *compilation) {
+    bool enabled = option_pass_enabled(compilation->options, PASS_FUSE);
+    for (int i = 0; i < PROGRAM_COUNT; i++)
+        compilation->groups[i] =
+            fuse_program(compilation->arena, &compilation->graph->programs[i], enabled);
+    if (dump_wanted(compilation, "fuse"))
+        dump_groups(compilation);
+    return true;
+}
+
+static LowerOptions lower_options(const Compilation *compilation) {
+    const Options *options = compilation->options;
+    bool vectors = option_pass_enabled(options, PASS_VECTORISE);
+    size_t number_bytes = options->double_precision ? sizeof(double) : sizeof(float);
+    int batch = options->batch ? options->batch : compilation->network->train.batch;
+    return (LowerOptions){.level = options->level,
+                          .vector_length =
+                              vectors ? target_vector_length(options->target, number_bytes) : 1,
+                          .registers = options->target->vector_registers,
+                          .threads = options->threads,
+                          .max_batch = batch ? batch : DEFAULT_BATCH};
+}
+
+static bool lower(Compilation *compilation) {
+    compilation->lowering = lower_options(compilation);
+    compilation->kernels = kernels_create(compilation->arena, compilation->lowering.max_batch);
+    for (int i = 0; i < PROGRAM_COUNT; i++) {
+        const GroupList *list = &compilation->groups[i];
+        for (int j = 0; j < list->count; j++) {
+            Kernel *kernel = lower_group(compilation->arena, compilation->graph, list->groups[j],
+                                         &compilation->lowering);
+            kernels_add_step(compilation->kernels, (ProgramId)i, list->groups[j], kernel);
+        }
+    }
+    return true;
+}
+
+static void for_each_kernel(const Compilation *compilation,
+                            void (*visit)(const Compilation *compilation, Kernel *kernel)) {
+    for (int i = 0; i < PROGRAM_COUNT; i++) {
+        const StepList *list = &compilation->kernels->programs[i];
+        for (int j = 0; j < list->count; j++)
+            visit(compilation, list->steps[j]->kernel);
+    }
+}
+
+static void dump_kernel(const Compilation *compilation, Kernel *kernel) {
+    Text text;
+    text_init(&text, compilation->arena);
+    print_kernel_body(&text, kernel, kernel_use(compilation->arena, kernel),
+                      compilation->lowering.max_batch, 0);
+    printf("/* %s */\n%s\n", kernel->name, text.bytes);
+}
+
+static void vectorise_kernel(const Compilation *compilation, Kernel *kernel) {
+    (void)compilation;
+    schedule_simd(kernel);
+}
+
+static void parallelise_kernel(const Compilation *compilation, Kernel *kernel) {
+    schedule_parallel(kernel, &compilation->lowering);
+}
+
+static bool vectorise(Compilation *compilation) {
+    if (option_pass_enabled(compilation->options, PASS_VECTORISE))
+        for_each_kernel(compilation, vectorise_kernel);
+    if (dump_wanted(compilation, "vectorise"))
+        for_each_kernel(compilation, dump_kernel);
+    return true;
+}
+
+static bool parallelise(Compilation *compilation) {
+    if (option_pass_enabled(compilation->options, PASS_PARALLELISE))
+        for_each_kernel(compilation, parallelise_kernel);
+    if (dump_wanted(compilation, "parallelise") || dump_wanted(compilation, "loops"))
+        for_each_kernel(compilation, dump_kernel);
+    return true;
+}
+
+static bool share_kernels(Compilation *compilation) {
+    kernels_share(compilation->kernels);
+    return true;
+}
+
+static bool plan(Compilation *compilation) {
+    const Options *options = compilation->options;
+    const PlanOptions plan_options = {.max_batch = compilation->lowering.max_batch,
+                                      .real_size = options->double_precision ? (int)sizeof(double)
+                                                                             : (int)sizeof(float),
+                                      .memory_limit = options->memory_limit};
+    compilation->plan = plan_memory(compilation->arena, compilation->graph, compilation->kernels,
+                                    &plan_options, compilation->diagnostics);
+    if (!compilation->plan)
+        return false;
+    if (!plan_verify(compilation->plan, stderr))
+        return complain(compilation, "internal error: the memory plan is not consistent");
+    if (dump_wanted(compilation, "plan"))
+        plan_dump(compilation->plan, stdout);
+    return true;
+}
+
+static bool write_report(Compilation *compilation) {
+    const Options *options = compilation->options;
+    const ReportInput input = {.network = compilation->network,
+                               .plan = compilation->plan,
+                               .sources = compilation->sources};
+    const char *path = options->report_path ? options->report_path : "-";
+    options->report->write(outputs_open(compilation->outputs, path), &input);
+    return true;
+}
+
+static bool write_program(Compilation *compilation) {
+    const Options *options = compilation->options;
+    const char *problem = NULL;
+    const EmitInput input = {.network = compilation->network,
+                             .graph = compilation->graph,
+                             .kernels = compilation->kernels,
+                             .plan = compilation->plan,
+                             .sources = compilation->sources,
+                             .options = {.version = CNNC_VERSION,
+                                         .options = options->summary,
+                                         .target = options->target->name,
+                                         .vector_length = compilation->lowering.vector_length,
+                                         .max_batch = compilation->lowering.max_batch,
+                                         .threads = options->threads,
+                                         .double_precision = options->double_precision,
+                                         .infer_only = options->infer_only}};
+    if (options->output_path &&
+        !emit_program(outputs_open(compilation->outputs, options->output_path), &input, &problem))
+        return complain(compilation, "internal error: %s", problem);
+    if (options->header_path &&
+        !emit_library_header(outputs_open(compilation->outputs, options->header_path), &input,
+                             &problem))
+        return complain(compilation, "internal error: %s", problem);
+    return true;
+}
+
+static bool write_summary(Compilation *compilation) {
+    report_summary(outputs_open(compilation->outputs, "-"), compilation->network);
+    return true;
+}
+
+/* ---- The table of contents ---- */
+
+static bool always(const Options *options) {
+    (void)options;
+    return true;
+}
+static bool explanation_wanted(const Options *options) {
+    return options->explain != NULL;
+}
+static bool dot_wanted(const Options *options) {
+    return options->dot;
+}
+static bool report_wanted(const Options *options) {
+    return options->report != NULL;
+}
+static bool program_wanted(const Options *options) {
+    return options->output_path || options->header_path;
+}
+static bool kernels_wanted(const Options *options) {
+    return program_wanted(options) || report_wanted(options) || options->dump ||
+           options->memory_limit;
+}
+static bool only_check(const Options *options) {
+    return !program_wanted(options) && !report_wanted(options) && !options->dump && !options->dot &&
+           !options->explain;
+}
+
+static const struct {
+    bool (*run)(
+        Compilation *compilation); /* false: stop; the reason is in the diagnostics or said */
+    bool (*wanted)(const Options *options);
+} phases[] = {
+    {read_description, always},
+    {infer_shapes, always},
+    {write_explanation, explanation_wanted},
+    {build_graph, kernels_wanted},
+    {fuse, kernels_wanted},
+    {lower, kernels_wanted},
+    {vectorise, kernels_wanted},
+    {parallelise, kernels_wanted},
+    {share_kernels, kernels_wanted},
+    {plan, kernels_wanted},
+    {write_report, report_wanted},
+    {write_dot, dot_wanted},
+    {write_program, program_wanted},
+    {write_summary, only_check},
+};
+
+/* ---- Everything around them ---- */
+
+static bool commit(Compilation *compilation) {
+    const char *path = NULL, *problem = NULL;
+    return outputs_commit(compilation->outputs, &path, &problem) ||
+           complain(compilation, "cannot write %s: %s", path, problem);
+}
+
+static bool keeps_input(Compilation *compilation) {
+    const Options *options = compilation->options;
+    const char *const paths[] = {options->output_path, options->header_path, options->report_path};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (paths[i] && output_is_file(paths[i], options->input_path))
+            return complain(compilation, "%s: is the description itself", paths[i]);
+    }
+    return true;
+}
+
+static void switch_warnings(const Options *options, Diagnostics *diagnostics) {
+    for (int i = 0; i < options->warning_count; i++)
+        diagnostics_set_warning(diagnostics, options->warnings[i].name,
+                                options->warnings[i].enabled);
+    if (options->warnings_are_errors)
+        diagnostics_warnings_are_errors(diagnostics);
+}
+
+static int compile(Arena *arena, const Options *options) {
+    Sources *sources = sources_create(arena);
+    Compilation compilation = {.arena = arena,
+                               .options = options,
+                               .sources = sources,
+                               .diagnostics = diagnostics_create(arena, sources),
+                               .outputs = outputs_create(arena),
+                               .status = STATUS_DESCRIPTION};
+    switch_warnings(options, compilation.diagnostics);
+    bool good = keeps_input(&compilation);
+    for (size_t i = 0; good && i < sizeof phases / sizeof phases[0]; i++) {
+        if (phases[i].wanted(options))
+            good = phases[i].run(&compilation) &&
+                   diagnostics_error_count(compilation.diagnostics) == 0;
+    }
+    diagnostics_print(compilation.diagnostics, stderr, options->color);
+    good = good && commit(&compilation);
+    if (good && (fflush(stdout) != 0 || ferror(stdout)))
+        good = complain(&compilation, "cannot write standard output");
+    return good ? STATUS_FINE : compilation.status;
+}
+
+static bool describe_kind(Text *out, const char *name, const char **problem) {
+    const OpDef *op = op_find(name);
+    if (op) {
+        list_kind(out, op);
+        return true;
+    }
+    const char *nearest = list_nearest_kind(name);
+    *problem = arena_format(out->arena, "there is no layer kind '%s'%s%s%s", name,
+                            nearest ? "; did you mean '" : "", nearest ? nearest : "",
+                            nearest ? "'?" : "");
+    return false;
+}
+
+/* Texts that need no description; false with a message in *problem where there is none. */
+static bool inform(Text *out, const Options *options, const char **problem) {
+    if (options->help)
+        options_help(out);
+    else if (options->version)
+        text_add(out, "cnnc " CNNC_VERSION "\n");
+    else if (options->list_samples)
+        list_samples(out);
+    else if (options->list_layers && !options->list_name)
+        list_kinds(out);
+    else
+        return describe_kind(out, options->list_layers ? options->list_name : options->explain,
+                             problem);
+    return true;
+}
+
+static int run(Arena *arena, int argc, char *const *argv) {
+    Options options;
+    const char *problem = NULL, *path = NULL;
+    if (!options_parse(arena, argc, argv, &options, &problem)) {
+        fprintf(stderr, "cnnc: error: %s\ncnnc --help lists the options\n", problem);
+        return STATUS_USAGE;
+    }
+    bool information = options.help || options.version || options.list_samples ||
+                       options.list_layers || !options.input_path;
+    if (!information)
+        return compile(arena, &options);
+    Outputs *outputs = outputs_create(arena);
+    if (inform(outputs_open(outputs, "-"), &options, &problem) &&
+        outputs_commit(outputs, &path, &problem))
+        return STATUS_FINE;
+    fprintf(stderr, "cnnc: error: %s%s%s\n", path ? path : "", path ? ": " : "", problem);
+    return STATUS_USAGE;
+}
+
+int main(int argc, char **argv) {
+    Arena *arena = arena_create();
+    int status = run(arena, argc, argv);
+    arena_free(arena);
+    return status;
+}

@@ -1,0 +1,24 @@
+/* MAXPOOL: the maximum of each window. Padding never wins: it counts as minus infinity. The
+ * gradient goes to the first maximum of the window in scan order; NaN is passed on. */
+#include "pooling.h"
+
+static const AttributeDef maxpool_attributes[POOL_ATTRIBUTES] = {POOLING_ATTRIBUTES};
+
+static const char *const maxpool_samples[] = {
+    "input 2x6x6 net = CONV(3, 3x3, pad=1) - MAXPOOL(2x2) - FC(3)",
+    "input 2x7x8 net = CONV(3, 2x2) - MAXPOOL(3x3, stride=2, pad=1, round=floor) - FC(3)",
+    "input 1x8x7 net = CONV(2, 2x2) - MAXPOOL(3x2, stride=2x3, round=ceil) - FC(3)",
+    "input 2x9 net = CONV(3, 2) - MAXPOOL(2, stride=1, pad=same) - FC(3)",
+    "input 1x5x5x5 net = CONV(2, 2) - MAXPOOL(2) - FC(3)",
+    NULL};
+
+const OpDef op_maxpool = {.name = "MAXPOOL",
+                          .aliases = "POOL",
+                          .summary = "maximum of each window",
+                          .flags = OP_GRADIENT_READS_INPUT | OP_SCATTERS,
+                          .attributes = maxpool_attributes,
+                          .attribute_count = POOL_ATTRIBUTES,
+                          .infer = pooling_infer,
+                          .lower_forward = maximum_pooling_forward,
+                          .lower_data_gradient = maximum_pooling_data_gradient,
+                          .samples = maxpool_samples};

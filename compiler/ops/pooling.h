@@ -1,0 +1,66 @@
+/* What the pooling layers share: attributes, shapes, loops over a window clipped to its input. */
+#ifndef CNNC_OPS_POOLING_H
+#define CNNC_OPS_POOLING_H
+
+#include "../lower.h"
+#include "../window.h"
+
+/* The first attributes of every pooling layer with a window. */
+enum { POOL_KERNEL, POOL_STRIDE, POOL_PAD, POOL_ROUND, POOL_ATTRIBUTES };
+
+#define POOLING_ATTRIBUTES                                                                         \
+    {"kernel", ATTRIBUTE_EXTENTS, NULL, 1, WINDOW_EXTENT_MAX, NULL, "extents of a window"},        \
+        {"stride",                                                                                 \
+         ATTRIBUTE_EXTENTS,                                                                        \
+         "",                                                                                       \
+         1,                                                                                        \
+         WINDOW_EXTENT_MAX,                                                                        \
+         NULL,                                                                                     \
+         "step between windows; the kernel's extents if not given"},                               \
+        {"pad",                                                                                    \
+         ATTRIBUTE_PADDING,                                                                        \
+         "0",                                                                                      \
+         0,                                                                                        \
+         WINDOW_EXTENT_MAX,                                                                        \
+         NULL,                                                                                     \
+         "padding on each side, at most half of the kernel; same: as much as keeps extents "       \
+         "divided by the stride"},                                                                 \
+    {                                                                                              \
+        "round", ATTRIBUTE_CHOICE, "exact", 0, 0, ROUNDING_CHOICES,                                \
+            "what a remainder of the division by the stride does; exact: an error"                 \
+    }
+
+bool pooling_infer(Inference *inference, Layer *layer, Shape *output);
+/* One window that covers all of the input: C x 1 x 1. */
+bool global_pooling_infer(Inference *inference, Layer *layer, Shape *output);
+
+/* For the window's output element `index` ([n,] c, o...), declares where it begins and ends in the
+ * input along each axis, clipped to the input. */
+typedef struct ClippedWindow {
+    const Window *window;
+    Expr *begin[3], *end[3]; /* elements of the input */
+    bool clipped[3];         /* the length is not the kernel's everywhere */
+} ClippedWindow;
+ClippedWindow pooling_clip(Lowering *lowering, const Window *window, Expr *const *index);
+
+/* Opens loops over the elements of a clipped window and fills the spatial entries of `tap`, an
+ * index of the input; the others have to be there. Returns how many were opened. */
+int pooling_open_window(Lowering *lowering, const ClippedWindow *clipped, LoopKind kind,
+                        Expr **tap);
+
+/* The maximum over a window, NaN if there is one. Where `place` is not NULL, its spatial entries
+ * become where the first maximum is. `index` is the output element; x has the window's input axes.
+ */
+Expr *pooling_maximum(Lowering *lowering, const Window *window, Tensor *x, Expr *const *index,
+                      Expr **place);
+
+/* Opens loops over the elements of dy: independent over examples and channels, in order over the
+ * windows of one channel, which may overlap in dx. Fills index; returns how many were opened. */
+int pooling_open_outputs(Lowering *lowering, const Node *node, Expr **index);
+
+/* Maximum pooling over layer->window: forward, and the gradient, which goes to the first maximum of
+ * each window in scan order. */
+void maximum_pooling_forward(Lowering *lowering, const Node *node);
+void maximum_pooling_data_gradient(Lowering *lowering, const Node *node);
+
+#endif

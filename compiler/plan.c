@@ -1,0 +1,457 @@
+#include "plan.h"
+#include "checked.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Pieces by tensor or scratch buffer ---- */
+
+struct PlanIndex {
+    size_t capacity; /* a power of two */
+    const void **keys;
+    Placement **items;
+};
+
+static size_t first_slot(const PlanIndex *index, const void *key) {
+    uint64_t bits = (uint64_t)(uintptr_t)key * 0x9e3779b97f4a7c15u;
+    return (size_t)(bits >> 32) & (index->capacity - 1);
+}
+
+static size_t find_slot(const PlanIndex *index, const void *key) {
+    size_t slot = first_slot(index, key);
+    while (index->keys[slot] != NULL && index->keys[slot] != key)
+        slot = (slot + 1) & (index->capacity - 1);
+    return slot;
+}
+
+/* Large enough for all arguments of all calls, so that it never fills up. */
+static PlanIndex *create_index(Arena *arena, const Kernels *kernels) {
+    size_t arguments = 8;
+    for (int program = 0; program < PROGRAM_COUNT; program++)
+        for (int i = 0; i < kernels->programs[program].count; i++)
+            arguments += (size_t)kernels->programs[program].steps[i]->use->argument_count;
+    PlanIndex *index = ARENA_NEW(arena, PlanIndex);
+    index->capacity = 16;
+    while (index->capacity < 2 * arguments)
+        index->capacity *= 2;
+    index->keys = ARENA_ARRAY(arena, const void *, index->capacity);
+    index->items = ARENA_ARRAY(arena, Placement *, index->capacity);
+    return index;
+}
+
+static const void *key_of(const Buffer *argument) {
+    return argument->scratch ? (const void *)argument : tensor_storage(argument->tensor);
+}
+
+const Placement *plan_find(const Plan *plan, const Buffer *argument) {
+    return plan->index->items[find_slot(plan->index, key_of(argument))];
+}
+
+/* ---- Sizes ---- */
+
+int64_t element_bytes(ElementType type, int real_size) {
+    switch (type) {
+    case TYPE_DOUBLE:
+        return 8;
+    case TYPE_LABEL:
+        return 4;
+    case TYPE_BYTE:
+        return 1;
+    default:
+        return real_size;
+    }
+}
+
+/* Rounded up to the alignment; false where it cannot be counted. */
+static bool piece_bytes(const PlanOptions *options, int64_t elements, bool per_example,
+                        ElementType type, int64_t *bytes) {
+    int64_t size = element_bytes(type, options->real_size);
+    if (!checked_multiply(elements, size, &size) ||
+        (per_example && !checked_multiply(size, options->max_batch, &size)) ||
+        !checked_add(size, PLAN_ALIGNMENT - 1, &size))
+        return false;
+    *bytes = size / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+    return true;
+}
+
+/* ---- Pieces and their lives ---- */
+
+typedef struct Planner {
+    Plan *plan;
+    bool fits; /* everything so far can be counted */
+} Planner;
+
+static Placement *add_placement(Planner *planner, const void *key, int64_t elements,
+                                bool per_example, ElementType type) {
+    Plan *plan = planner->plan;
+    Placement *placement = ARENA_NEW(plan->arena, Placement);
+    placement->number = plan->placement_count;
+    placement->offset = -1;
+    planner->fits = planner->fits && piece_bytes(&plan->options, elements, per_example, type,
+                                                 &placement->bytes);
+    ARENA_GROW(plan->arena, plan->placements, plan->placement_count, plan->placement_capacity);
+    plan->placements[plan->placement_count++] = placement;
+    size_t slot = find_slot(plan->index, key);
+    plan->index->keys[slot] = key;
+    plan->index->items[slot] = placement;
+    return placement;
+}
+
+static bool is_in_arena(const Tensor *tensor) {
+    return tensor->role == TENSOR_INPUT || tensor->role == TENSOR_ACTIVATION ||
+           tensor->role == TENSOR_SAVED || tensor->role == TENSOR_GRADIENT;
+}
+
+static Placement *tensor_placement(Planner *planner, Tensor *tensor) {
+    tensor = tensor_storage(tensor);
+    Placement *placement = planner->plan->index->items[find_slot(planner->plan->index, tensor)];
+    if (placement != NULL)
+        return placement;
+    placement = add_placement(planner, tensor, tensor->elements, tensor->per_example, tensor->type);
+    placement->tensor = tensor;
+    return placement;
+}
+
+/* Alive in a sequence from its first step to its last. */
+static void live_throughout(const Plan *plan, Placement *placement, Sequence sequence) {
+    placement->in_sequence[sequence] = true;
+    placement->first = 0;
+    if (placement->last < plan->sequence_length[sequence])
+        placement->last = plan->sequence_length[sequence];
+}
+
+/* Notes that a call passes this argument. */
+static void touch(Planner *planner, const Step *step, const Buffer *argument) {
+    if (!argument->scratch && !is_in_arena(tensor_storage(argument->tensor)))
+        return;
+    Placement *placement;
+    if (argument->scratch) {
+        placement = add_placement(planner, argument, argument->scratch_size, argument->per_example,
+                                  argument->type);
+        placement->scratch = argument;
+    } else {
+        placement = tensor_placement(planner, argument->tensor);
+    }
+    Sequence sequence = program_sequence(step->program);
+    if (placement->step == NULL) {
+        placement->step = step;
+        placement->sequence = sequence;
+        placement->read_first = !argument->written;
+    }
+    if (placement->fixed)
+        return;
+    if (placement->sequence != sequence) {
+        live_throughout(planner->plan, placement, SEQUENCE_EVALUATION);
+        live_throughout(planner->plan, placement, SEQUENCE_TRAINING);
+        return;
+    }
+    if (!placement->in_sequence[sequence])
+        placement->first = step->number;
+    placement->in_sequence[sequence] = true;
+    if (placement->last < step->number)
+        placement->last = step->number;
+}
+
+static Placement *add_fixed(Planner *planner, Tensor *tensor, bool evaluation, bool training) {
+    Placement *placement = tensor_placement(planner, tensor);
+    placement->fixed = true;
+    if (evaluation)
+        live_throughout(planner->plan, placement, SEQUENCE_EVALUATION);
+    if (training)
+        live_throughout(planner->plan, placement, SEQUENCE_TRAINING);
+    return placement;
+}
+
+static void find_lives(Planner *planner, const Graph *graph, const Kernels *kernels) {
+    for (int program = 0; program < PROGRAM_COUNT; program++) {
+        const StepList *list = &kernels->programs[program];
+        for (int i = 0; i < list->count; i++)
+            for (int a = 0; a < list->steps[i]->use->argument_count; a++)
+                touch(planner, list->steps[i], list->steps[i]->use->arguments[a]);
+    }
+    if (graph->input_gradient == NULL)
+        return;
+    Placement *gradient = tensor_placement(planner, graph->input_gradient);
+    gradient->in_sequence[SEQUENCE_TRAINING] = true;
+    gradient->last = planner->plan->sequence_length[SEQUENCE_TRAINING];
+}
+
+/* ---- Placement ---- */
+
+static bool alive_together(const Placement *a, const Placement *b) {
+    bool same = (a->in_sequence[0] && b->in_sequence[0]) || (a->in_sequence[1] && b->in_sequence[1]);
+    return same && a->first <= b->last && b->first <= a->last;
+}
+
+/* Larger first; of equal ones the one that comes earlier. */
+static int compare_size(const void *a, const void *b) {
+    const Placement *x = *(Placement *const *)a, *y = *(Placement *const *)b;
+    if (x->bytes != y->bytes)
+        return x->bytes > y->bytes ? -1 : 1;
+    return x->number - y->number;
+}
+
+/* The smallest gap between pieces alive at the same time; `placed` is sorted by offset. */
+static int64_t find_gap(Placement *const *placed, int count, const Placement *piece) {
+    int64_t best = -1, best_size = INT64_MAX, end = 0;
+    for (int i = 0; i < count; i++) {
+        const Placement *other = placed[i];
+        if (!alive_together(piece, other))
+            continue;
+        int64_t gap = other->offset - end;
+        if (gap >= piece->bytes && gap < best_size) {
+            best = end;
+            best_size = gap;
+        }
+        if (end < other->offset + other->bytes)
+            end = other->offset + other->bytes;
+    }
+    return best >= 0 ? best : end;
+}
+
+static void insert_by_offset(Placement **placed, int count, Placement *piece) {
+    int at = count;
+    while (at > 0 && placed[at - 1]->offset > piece->offset)
+        at--;
+    memmove(&placed[at + 1], &placed[at], (size_t)(count - at) * sizeof *placed);
+    placed[at] = piece;
+}
+
+static void note_end(Planner *planner, const Placement *piece) {
+    int64_t end = 0;
+    planner->fits = planner->fits && checked_add(piece->offset, piece->bytes, &end);
+    for (int s = 0; s < SEQUENCE_COUNT; s++)
+        if (piece->in_sequence[s] && planner->plan->sequence_bytes[s] < end)
+            planner->plan->sequence_bytes[s] = end;
+}
+
+static void place_all(Planner *planner) {
+    Plan *plan = planner->plan;
+    size_t count = (size_t)plan->placement_count;
+    Placement **order = ARENA_ARRAY(plan->arena, Placement *, count + 1);
+    Placement **placed = ARENA_ARRAY(plan->arena, Placement *, count + 1);
+    int waiting = 0, done = 0;
+    for (int i = 0; i < plan->placement_count; i++) {
+        Placement *piece = plan->placements[i];
+        if (piece->fixed) {
+            insert_by_offset(placed, done++, piece);
+            note_end(planner, piece);
+        } else {
+            order[waiting++] = piece;
+        }
+    }
+    qsort(order, (size_t)waiting, sizeof *order, compare_size);
+    for (int i = 0; i < waiting && planner->fits; i++) {
+        order[i]->offset = find_gap(placed, done, order[i]);
+        insert_by_offset(placed, done++, order[i]);
+        note_end(planner, order[i]);
+    }
+}
+
+/* Input, then output; the outputs of both sequences lie in one place. */
+static void place_fixed(Planner *planner, const Graph *graph) {
+    bool training = !graph->infer_only;
+    Placement *input = add_fixed(planner, graph->input, true, training);
+    input->offset = 0;
+    Tensor *outputs[] = {graph->output, graph->training_output};
+    for (int i = 0; i < 1 + training; i++) {
+        Placement *output = add_fixed(planner, outputs[i], i == 0, i == 1);
+        if (output != input)
+            output->offset = input->bytes;
+    }
+}
+
+/* ---- Totals ---- */
+
+/* What is alive at the step that needs most: the change of the sum at every step, summed up. */
+static void find_peak(Plan *plan, Sequence sequence) {
+    size_t length = (size_t)plan->sequence_length[sequence] + 2;
+    int64_t *tensors = ARENA_ARRAY(plan->arena, int64_t, length);
+    int64_t *scratch = ARENA_ARRAY(plan->arena, int64_t, length);
+    for (int i = 0; i < plan->placement_count; i++) {
+        const Placement *piece = plan->placements[i];
+        if (!piece->in_sequence[sequence])
+            continue;
+        int64_t *change = piece->scratch != NULL ? scratch : tensors;
+        change[piece->first] += piece->bytes;
+        if ((size_t)piece->last + 1 < length)
+            change[piece->last + 1] -= piece->bytes;
+    }
+    int64_t tensors_now = 0, scratch_now = 0;
+    for (size_t step = 0; step < length; step++) {
+        tensors_now += tensors[step];
+        scratch_now += scratch[step];
+        if (tensors_now + scratch_now > plan->activations + plan->scratch) {
+            plan->activations = tensors_now;
+            plan->scratch = scratch_now;
+        }
+    }
+}
+
+/* Numbers that the optimizer keeps per trainable one: momentum; Adam's two moments. */
+static int optimizer_states(const TrainSettings *train) {
+    switch (train->optimizer) {
+    case OPTIMIZER_SGD:
+        return train->momentum != 0;
+    case OPTIMIZER_ADAM:
+        return 2;
+    }
+    return 0;
+}
+
+static bool sum_up(Plan *plan, const Graph *graph) {
+    int64_t size = plan->options.real_size, total = 0;
+    if (!checked_multiply(graph->parameter_size, size, &plan->parameters) ||
+        !checked_add(plan->parameters, plan->sequence_bytes[SEQUENCE_EVALUATION],
+                     &plan->peak_infer))
+        return false;
+    find_peak(plan, graph->infer_only ? SEQUENCE_EVALUATION : SEQUENCE_TRAINING);
+    if (graph->infer_only)
+        return true;
+    plan->gradients = graph->trainable_size * size;
+    if (!checked_multiply(plan->gradients, optimizer_states(&graph->network->train),
+                          &plan->optimizer) ||
+        !checked_add(plan->parameters, plan->gradients, &total) ||
+        !checked_add(total, plan->optimizer, &total) ||
+        !checked_add(total, plan->sequence_bytes[SEQUENCE_TRAINING], &total))
+        return false;
+    plan->peak_train = total;
+    return true;
+}
+
+static void set_offsets(Plan *plan, const Graph *graph) {
+    int64_t size = plan->options.real_size, bytes = 0;
+    for (int i = 0; i < SEQUENCE_COUNT; i++)
+        bytes = plan->sequence_bytes[i] > bytes ? plan->sequence_bytes[i] : bytes;
+    plan->arena_size = bytes / size;
+    for (int i = 0; i < plan->placement_count; i++) {
+        const Placement *piece = plan->placements[i];
+        if (piece->tensor == NULL)
+            continue;
+        piece->tensor->offset = piece->offset / size;
+        piece->tensor->first_use = piece->first;
+        piece->tensor->last_use = piece->last;
+    }
+    plan->input_offset = graph->input->offset;
+    plan->output_offset = tensor_storage(graph->output)->offset;
+    if (graph->input_gradient != NULL)
+        plan->input_gradient_offset = tensor_storage(graph->input_gradient)->offset;
+}
+
+/* ---- Errors ---- */
+
+#define LISTED_PIECES 5
+
+static void report_too_much(const Plan *plan, int64_t peak, Diagnostics *diagnostics) {
+    SourceRange nowhere = {0, 0};
+    Diagnostic *error = diagnostic_error(
+        diagnostics, nowhere,
+        "a batch of %d needs %" PRId64 " bytes of memory, but --mem allows %" PRId64,
+        plan->options.max_batch, peak, plan->options.memory_limit);
+    diagnostic_note(error, nowhere,
+                    "parameters %" PRId64 ", gradients %" PRId64 ", optimizer %" PRId64
+                    ", arena %" PRId64 " bytes",
+                    plan->parameters, plan->gradients, plan->optimizer,
+                    peak - plan->parameters - plan->gradients - plan->optimizer);
+    Placement **order = ARENA_ARRAY(plan->arena, Placement *, (size_t)plan->placement_count + 1);
+    memcpy(order, plan->placements, (size_t)plan->placement_count * sizeof *order);
+    qsort(order, (size_t)plan->placement_count, sizeof *order, compare_size);
+    for (int i = 0; i < LISTED_PIECES && i < plan->placement_count; i++) {
+        const Layer *layer = order[i]->tensor != NULL ? order[i]->tensor->layer : NULL;
+        diagnostic_note(error, layer != NULL ? layer->where : nowhere,
+                        "%s takes %" PRId64 " bytes", placement_name(plan->arena, order[i]),
+                        order[i]->bytes);
+    }
+    diagnostic_hint(error, "a smaller --batch needs less");
+}
+
+static bool check_limit(const Plan *plan, Diagnostics *diagnostics) {
+    int64_t peak = plan->peak_train > plan->peak_infer ? plan->peak_train : plan->peak_infer;
+    if (plan->options.memory_limit == 0 || peak <= plan->options.memory_limit)
+        return true;
+    report_too_much(plan, peak, diagnostics);
+    return false;
+}
+
+/* ---- The plan ---- */
+
+Plan *plan_memory(Arena *arena, const Graph *graph, const Kernels *kernels,
+                  const PlanOptions *options, Diagnostics *diagnostics) {
+    Plan *plan = ARENA_NEW(arena, Plan);
+    plan->arena = arena;
+    plan->options = *options;
+    plan->index = create_index(arena, kernels);
+    memcpy(plan->sequence_length, kernels->sequence_length, sizeof plan->sequence_length);
+    Planner planner = {plan, true};
+    place_fixed(&planner, graph);
+    find_lives(&planner, graph, kernels);
+    place_all(&planner);
+    if (!planner.fits || !sum_up(plan, graph)) {
+        Diagnostic *error = diagnostic_error(diagnostics, (SourceRange){0, 0},
+                                             "the memory for a batch of %d is too large to count",
+                                             options->max_batch);
+        diagnostic_hint(error, "a smaller --batch or input needs less");
+        return NULL;
+    }
+    set_offsets(plan, graph);
+    return check_limit(plan, diagnostics) ? plan : NULL;
+}
+
+/* ---- Checks and dump ---- */
+
+const char *placement_name(Arena *arena, const Placement *placement) {
+    if (placement->tensor != NULL)
+        return placement->tensor->name;
+    return arena_format(arena, "%s of %s", placement->scratch->name,
+                        group_layers(arena, placement->step->group));
+}
+
+static bool verify_piece(const Plan *plan, const Placement *piece, FILE *stream) {
+    const char *problem = NULL;
+    int64_t end = plan->arena_size * plan->options.real_size;
+    if (piece->offset < 0 || piece->bytes < 0 || piece->bytes > end - piece->offset)
+        problem = "lies outside the arena";
+    else if (piece->offset % PLAN_ALIGNMENT != 0)
+        problem = "is not aligned";
+    else if (piece->first > piece->last)
+        problem = "ends before it begins";
+    else if (piece->read_first && !(piece->tensor != NULL && piece->tensor->role == TENSOR_INPUT))
+        problem = "is read before anything writes it";
+    if (problem != NULL)
+        fprintf(stream, "plan: %s %s\n", placement_name(plan->arena, piece), problem);
+    return problem == NULL;
+}
+
+bool plan_verify(const Plan *plan, FILE *stream) {
+    bool valid = true;
+    for (int i = 0; i < plan->placement_count; i++) {
+        const Placement *a = plan->placements[i];
+        valid = verify_piece(plan, a, stream) && valid;
+        for (int k = 0; k < i; k++) {
+            const Placement *b = plan->placements[k];
+            if (!alive_together(a, b) || a->offset + a->bytes <= b->offset ||
+                b->offset + b->bytes <= a->offset)
+                continue;
+            fprintf(stream, "plan: %s and %s overlap\n", placement_name(plan->arena, a),
+                    placement_name(plan->arena, b));
+            valid = false;
+        }
+    }
+    return valid;
+}
+
+void plan_dump(const Plan *plan, FILE *stream) {
+    static const char *const names[SEQUENCE_COUNT] = {"evaluation", "training"};
+    fprintf(stream, "plan: batch %d, arena %" PRId64 " bytes\n", plan->options.max_batch,
+            plan->arena_size * plan->options.real_size);
+    for (int i = 0; i < plan->placement_count; i++) {
+        const Placement *piece = plan->placements[i];
+        bool both = piece->in_sequence[0] && piece->in_sequence[1];
+        fprintf(stream, "  %12" PRId64 " +%-12" PRId64 " %s %d..%d: %s\n", piece->offset,
+                piece->bytes, both ? "both" : names[piece->in_sequence[SEQUENCE_TRAINING]],
+                piece->first, piece->last, placement_name(plan->arena, piece));
+    }
+    fprintf(stream, "  evaluation %" PRId64 ", training %" PRId64 " bytes\n",
+            plan->sequence_bytes[SEQUENCE_EVALUATION], plan->sequence_bytes[SEQUENCE_TRAINING]);
+}

@@ -1,0 +1,80 @@
+/* The memory plan: where each tensor lies in the arena of the emitted program.
+ *
+ * Evaluation (forward, loss) and training (forward_training, backward, backward_input) never run at
+ * the same time and use the same arena from its start. A tensor is alive from the first step of its
+ * sequence that touches it to the last, as the arguments of the calls say; a tensor that no call
+ * passes (it exists only inside a fused group) gets no memory. Input and output are alive throughout
+ * and lie at the same place in both sequences; the input's gradient stays alive once it is there; a
+ * scratch buffer lives for one step. Placement is greedy by size: in decreasing order of size each
+ * piece goes into the smallest gap that it fits between those already placed that are alive at the
+ * same time (offline dynamic storage allocation; Pisarchyk and Lee, "Efficient memory management for
+ * deep neural net inference", 2020, section 5.2). Pieces start at multiples of 64 bytes. */
+#ifndef CNNC_PLAN_H
+#define CNNC_PLAN_H
+
+#include "kernels.h"
+
+#define PLAN_ALIGNMENT 64
+
+typedef struct PlanOptions {
+    int max_batch;
+    int real_size;        /* bytes of the program's number type: 4 or 8 */
+    int64_t memory_limit; /* --mem in bytes; 0: none */
+} PlanOptions;
+
+/* A piece of the arena that is in use for some steps. */
+typedef struct Placement {
+    int number;            /* position in Plan.placements */
+    Tensor *tensor;        /* storage; NULL for scratch */
+    const Buffer *scratch; /* NULL for a tensor */
+    const Step *step;      /* the call that first touches it; NULL: none does */
+    Sequence sequence;     /* of `step` */
+    bool fixed;            /* the input or an output: placed before the others */
+    bool read_first;       /* its first use reads what nothing has written: an error but for input */
+    bool in_sequence[SEQUENCE_COUNT];
+    int first, last; /* steps of its sequence, inclusive; everything where in_sequence is both */
+    int64_t bytes;   /* a multiple of the alignment */
+    int64_t offset;  /* bytes from the start of the arena */
+} Placement;
+
+typedef struct PlanIndex PlanIndex;
+
+typedef struct Plan {
+    Arena *arena;
+    PlanOptions options;
+    int placement_count, placement_capacity;
+    Placement **placements; /* in the order of first use, evaluation first; input and output lead */
+    PlanIndex *index;
+    int sequence_length[SEQUENCE_COUNT]; /* steps */
+    int64_t sequence_bytes[SEQUENCE_COUNT]; /* of the arena that each sequence uses */
+    int64_t arena_size;                     /* reals: what the larger one needs */
+    int64_t input_offset, output_offset, input_gradient_offset; /* reals; 0 where there is none */
+
+    /* Bytes, for the report. `activations` (with their gradients and what is saved for them) and
+     * `scratch` are what is alive at the step of the training sequence (with --infer: evaluation)
+     * that needs most. Labels, targets and losses are not counted. */
+    int64_t parameters; /* with running statistics */
+    int64_t gradients;
+    int64_t optimizer;
+    int64_t activations;
+    int64_t scratch;
+    int64_t peak_train; /* parameters + gradients + optimizer + arena of training; 0 with --infer */
+    int64_t peak_infer; /* parameters + arena of evaluation */
+} Plan;
+
+/* Sets tensor->offset (reals), first_use and last_use of every tensor with a place in the arena.
+ * After an error (too large to count, above the limit) returns NULL; it is in `diagnostics`. */
+Plan *plan_memory(Arena *arena, const Graph *graph, const Kernels *kernels,
+                  const PlanOptions *options, Diagnostics *diagnostics);
+/* The place of an argument of a call; NULL if it is not in the arena. */
+const Placement *plan_find(const Plan *plan, const Buffer *argument);
+/* Bytes of one element in the emitted program. */
+int64_t element_bytes(ElementType type, int real_size);
+/* Checks that no two pieces in use at the same time overlap, that all lie within the arena, are
+ * aligned and are written before they are read; prints what is broken. */
+bool plan_verify(const Plan *plan, FILE *stream);
+void plan_dump(const Plan *plan, FILE *stream);
+/* What a piece is to a reader: "conv1", "d_conv1", "packed of conv1". */
+const char *placement_name(Arena *arena, const Placement *placement);
+
+#endif

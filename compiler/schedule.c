@@ -1,0 +1,173 @@
+#include "schedule.h"
+
+#define MAX_COLLAPSE 4
+
+/* ---- Work: an estimate of operations, as a polynomial fixed + per_example * batch ---- */
+
+typedef struct Work {
+    double fixed, per_example;
+} Work;
+
+static double expression_work(const Expr *expr) {
+    double work = expr->kind == EXPR_BINARY || expr->kind == EXPR_UNARY || expr->kind == EXPR_CALL;
+    if (expr->kind == EXPR_LOAD)
+        return 1;
+    for (int i = 0; i < expr->argument_count; i++)
+        work += expression_work(expr->argument[i]);
+    return expr->type == TYPE_INDEX ? 0 : work;
+}
+
+static bool mentions(const Expr *expr, const Variable *variable) {
+    if (expr == NULL)
+        return false;
+    if (expr->kind == EXPR_VARIABLE)
+        return expr->variable == variable;
+    for (int i = 0; i < expr->argument_count; i++)
+        if (mentions(expr->argument[i], variable))
+            return true;
+    return false;
+}
+
+/* Iterations of a loop: a number, or the batch over the step (the part that a remainder loop does
+ * is not worth a distinction). */
+static bool constant_trips(const Stmt *loop, double *trips) {
+    *trips = 1;
+    if (loop->begin->kind != EXPR_INTEGER || loop->end->kind != EXPR_INTEGER)
+        return false;
+    *trips = (double)(loop->end->integer - loop->begin->integer) / (double)loop->step;
+    return true;
+}
+
+static Work block_work(const Block *block, const Builder *builder) {
+    Work sum = {0, 0};
+    for (const Stmt *stmt = block->first; stmt; stmt = stmt->next) {
+        Work work = {stmt->value ? expression_work(stmt->value) : 0, 0};
+        if (stmt->kind == STMT_STORE || stmt->kind == STMT_ASSIGN)
+            work.fixed += 1;
+        Work body = block_work(&stmt->body, builder), other = block_work(&stmt->otherwise, builder);
+        work.fixed += body.fixed + other.fixed;
+        work.per_example += body.per_example + other.per_example;
+        double trips = 1;
+        if (stmt->kind == STMT_FOR && !constant_trips(stmt, &trips)) {
+            bool batch = mentions(stmt->end, builder->batch);
+            work.per_example += batch ? work.fixed / (double)stmt->step : 0;
+            work.fixed = batch ? 0 : work.fixed;
+        } else if (stmt->kind == STMT_FOR) {
+            work.fixed *= trips;
+            work.per_example *= trips;
+        }
+        sum.fixed += work.fixed;
+        sum.per_example += work.per_example;
+    }
+    return sum;
+}
+
+/* ---- Threads ---- */
+
+/* The loop that is the whole body of this one, with bounds that do not depend on it; NULL: none. */
+static Stmt *perfectly_nested(const Stmt *loop) {
+    Stmt *inner = loop->body.first;
+    if (inner == NULL || inner->next || inner->kind != STMT_FOR || inner->loop != LOOP_INDEPENDENT)
+        return NULL;
+    if (mentions(inner->begin, loop->variable) || mentions(inner->end, loop->variable))
+        return NULL;
+    return inner;
+}
+
+/* Shares just enough of the outer loops that every thread gets several parts. The innermost loop is
+ * left alone: it is for vectors. */
+static int choose_collapse(const Stmt *loop, int threads) {
+    double trips, parts = constant_trips(loop, &trips) ? trips : 1;
+    int collapse = 1;
+    const Stmt *inner = loop;
+    while (collapse < MAX_COLLAPSE && parts < 16.0 * threads) {
+        inner = perfectly_nested(inner);
+        if (inner == NULL || inner->unroll || perfectly_nested(inner) == NULL)
+            break;
+        if (constant_trips(inner, &trips))
+            parts *= trips;
+        collapse++;
+    }
+    return collapse;
+}
+
+static void parallel_block(Block *block, const Builder *builder, const LowerOptions *options) {
+    for (Stmt *stmt = block->first; stmt; stmt = stmt->next) {
+        double trips;
+        if (stmt->kind != STMT_FOR)
+            continue;
+        bool single = constant_trips(stmt, &trips) && trips <= 1;
+        if (stmt->loop != LOOP_INDEPENDENT || single) {
+            parallel_block(&stmt->body, builder, options);
+            continue;
+        }
+        Block alone = {stmt, stmt};
+        Stmt *next = stmt->next;
+        stmt->next = NULL;
+        Work work = block_work(&alone, builder);
+        stmt->next = next;
+        stmt->parallel = true;
+        stmt->collapse = choose_collapse(stmt, options->threads > 0 ? options->threads : 2);
+        stmt->parallel_work_per_example = work.per_example > 0;
+        stmt->parallel_work = work.per_example > 0 ? work.per_example : work.fixed;
+    }
+}
+
+void schedule_parallel(Kernel *kernel, const LowerOptions *options) {
+    parallel_block(&kernel->body, &kernel->builder, options);
+}
+
+/* ---- Vectors ---- */
+
+static bool contains_loop(const Block *block) {
+    for (const Stmt *stmt = block->first; stmt; stmt = stmt->next)
+        if (stmt->kind == STMT_FOR || stmt->kind == STMT_ARRAY || contains_loop(&stmt->body) ||
+            contains_loop(&stmt->otherwise))
+            return true;
+    return false;
+}
+
+static bool is_vector_code(const Block *block) {
+    for (const Stmt *stmt = block->first; stmt; stmt = stmt->next)
+        if ((stmt->value && stmt->value->type == TYPE_VECTOR) || is_vector_code(&stmt->body))
+            return true;
+    return false;
+}
+
+/* The one scalar that a block adds to; *other is set where it assigns anything else from outside.
+ */
+static void find_sums(const Block *block, Variable **sum, bool *other) {
+    for (const Stmt *stmt = block->first; stmt; stmt = stmt->next) {
+        if (stmt->kind == STMT_ASSIGN && stmt->add && (*sum == NULL || *sum == stmt->variable))
+            *sum = stmt->variable;
+        else if (stmt->kind == STMT_ASSIGN || stmt->kind == STMT_STORE)
+            *other = true;
+        find_sums(&stmt->body, sum, other);
+        find_sums(&stmt->otherwise, sum, other);
+    }
+}
+
+static void simd_block(Block *block) {
+    for (Stmt *stmt = block->first; stmt; stmt = stmt->next) {
+        if (stmt->kind != STMT_FOR || contains_loop(&stmt->body)) {
+            simd_block(&stmt->body);
+            simd_block(&stmt->otherwise);
+            continue;
+        }
+        if (stmt->parallel || stmt->unroll || is_vector_code(&stmt->body))
+            continue;
+        if (stmt->loop == LOOP_INDEPENDENT) {
+            stmt->simd = true;
+        } else if (stmt->loop == LOOP_REDUCTION) {
+            Variable *sum = NULL;
+            bool other = false;
+            find_sums(&stmt->body, &sum, &other);
+            stmt->simd = sum != NULL && !other;
+            stmt->simd_sum = stmt->simd ? sum : NULL;
+        }
+    }
+}
+
+void schedule_simd(Kernel *kernel) {
+    simd_block(&kernel->body);
+}

@@ -1,0 +1,118 @@
+#include "network.h"
+#include "platform.h"
+#include "optimizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NETWORK_ALIGNMENT 64
+
+RUNTIME_API void *network_allocate(size_t count, size_t size) {
+    /* The start of the block is kept right before the aligned part; behind it one cache line is
+     * spare, so that a vector load at the very end stays inside. */
+    const size_t extra = 2 * NETWORK_ALIGNMENT + sizeof(void *);
+    size_t bytes;
+    if (!size_multiply(count, size, &bytes) || bytes > SIZE_MAX - extra) {
+        return NULL;
+    }
+    unsigned char *block = calloc(1, bytes + extra);
+    if (block == NULL) {
+        return NULL;
+    }
+    uintptr_t address = (uintptr_t)block + sizeof(void *);
+    unsigned char *memory =
+        block + sizeof(void *) + (NETWORK_ALIGNMENT - address % NETWORK_ALIGNMENT);
+    memcpy(memory - sizeof(void *), &block, sizeof(void *));
+    return memory;
+}
+
+RUNTIME_API void network_release(void *memory) {
+    if (memory != NULL) {
+        void *block;
+        memcpy(&block, (unsigned char *)memory - sizeof(void *), sizeof(void *));
+        free(block);
+    }
+}
+
+static size_t network_target_count(const NetworkInfo *info) {
+    size_t count;
+    return size_multiply((size_t)info->max_batch, info->target_size, &count) ? count : SIZE_MAX;
+}
+
+RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem) {
+    Network *network = calloc(1, sizeof *network);
+    if (network == NULL) {
+        problem_out_of_memory(problem, "the network");
+        return NULL;
+    }
+    size_t targets = network_target_count(info);
+    network->info = info;
+    network->random_layers = 1;
+    network->parameters = network_allocate(info->parameter_size, sizeof(real));
+    network->arena = network_allocate(info->arena_size, sizeof(real));
+    network->losses = network_allocate((size_t)info->max_batch, sizeof(double));
+    network->labels = network_allocate(info->target_is_label ? targets : 0, sizeof(int32_t));
+    network->targets = network_allocate(info->target_is_label ? 0 : targets, sizeof(real));
+    if (info->trainable) {
+        network->gradients = network_allocate(info->trainable_size, sizeof(real));
+    }
+    if (network->parameters == NULL || network->arena == NULL || network->losses == NULL ||
+        network->labels == NULL || network->targets == NULL ||
+        (info->trainable && network->gradients == NULL)) {
+        NetworkMemory memory = network_memory(info);
+        problem_add(problem, "out of memory: the network needs %.0f MB",
+                    (memory.parameters + memory.gradients + memory.arena) / 1e6);
+        network_free(network);
+        return NULL;
+    }
+    return network;
+}
+
+RUNTIME_API void network_free(Network *network) {
+    if (network == NULL) {
+        return;
+    }
+    network_release(network->parameters);
+    network_release(network->gradients);
+    network_release(network->optimizer_state);
+    network_release(network->arena);
+    network_release(network->labels);
+    network_release(network->targets);
+    network_release(network->losses);
+    free(network);
+}
+
+RUNTIME_API size_t network_classes(const NetworkInfo *info) {
+    return info->output_rank > 0 ? (size_t)info->output_dims[0] : 1;
+}
+
+RUNTIME_API void network_shape_text(const long *dims, int rank, char *text, size_t size) {
+    size_t length = 0;
+    snprintf(text, size, "1");
+    for (int i = 0; i < rank && length < size; i++) {
+        int written = snprintf(text + length, size - length, i > 0 ? "x%ld" : "%ld", dims[i]);
+        length += written > 0 ? (size_t)written : 0;
+    }
+}
+
+RUNTIME_API NetworkMemory network_memory(const NetworkInfo *info) {
+    const double bytes = sizeof(real);
+    NetworkMemory memory = {bytes * (double)info->parameter_size, 0, 0,
+                            bytes * (double)info->arena_size};
+    if (info->trainable) {
+        memory.gradients = bytes * (double)info->trainable_size;
+        memory.optimizer = memory.gradients * optimizer_state_count(&info->train);
+    }
+    return memory;
+}
+
+double timing_begin(const Network *network) {
+    return network->timing != NULL ? clock_seconds() : 0;
+}
+
+void timing_end(Network *network, int layer, TimingPhase phase, double from) {
+    if (network->timing != NULL) {
+        network->timing[layer].seconds[phase] += clock_seconds() - from;
+    }
+}

@@ -1,0 +1,118 @@
+/* What the network's own part of an emitted file gives to the trainer, and an instance of it.
+ * All counts of numbers are in `real`s; tensors are dense, C order, examples first. */
+#ifndef CNNC_RUNTIME_NETWORK_H
+#define CNNC_RUNTIME_NETWORK_H
+
+#include "problem.h"
+#include "real.h"
+#include "settings.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAX_TENSOR_RANK 5
+
+typedef enum ParameterInitialiser {
+    INITIAL_CONSTANT, /* a */
+    INITIAL_GAUSSIAN, /* mean 0, standard deviation a */
+    INITIAL_UNIFORM   /* [-a, a] */
+} ParameterInitialiser;
+
+typedef struct ParameterInfo {
+    const char *name; /* "conv1.weight" */
+    int rank;
+    long dims[MAX_TENSOR_RANK];
+    size_t offset, size; /* in Network.parameters, and in .gradients where trainable */
+    int trainable;       /* 0: running statistics */
+    ParameterInitialiser initialiser;
+    double a;
+    const unsigned char *connections; /* [dims[0]*dims[1]], 0 where a connection table leaves the
+                                         pair out: such weights stay 0; NULL: all exist */
+} ParameterInfo;
+
+typedef struct LayerInfo {
+    const char *name, *kind, *output; /* "conv1", "CONV", "6x28x28" */
+    double parameters, macs, flops;   /* of one example's forward pass */
+} LayerInfo;
+
+typedef struct Network Network;
+
+/* Measures kernels for bench --layers; NULL in Network.timing switches it off. */
+typedef enum TimingPhase { TIMING_FORWARD, TIMING_DATA_GRADIENT, TIMING_PARAMETER_GRADIENT, TIMING_PHASES } TimingPhase;
+typedef struct Timing {
+    double seconds[TIMING_PHASES]; /* one Timing per layer, summed over calls */
+} Timing;
+
+typedef struct NetworkInfo {
+    const char *name, *version, *options, *target;
+    int input_rank, output_rank;
+    long input_dims[MAX_TENSOR_RANK], output_dims[MAX_TENSOR_RANK]; /* without the batch */
+    size_t input_size, output_size;                                 /* per example */
+    int max_batch;
+    int trainable; /* 0: compiled with --infer, the training functions are NULL */
+    int layer_count, parameter_tensors;
+    const LayerInfo *layers;
+    const ParameterInfo *parameters;
+    size_t parameter_size; /* trainable tensors first, then running statistics */
+    size_t trainable_size; /* = size of gradients */
+    size_t arena_size;     /* activations, their gradients and scratch, for max_batch */
+    size_t input_offset, output_offset, input_gradient_offset; /* in the arena */
+    int target_is_label; /* 1: int32 labels, 0: reals of the output's shape */
+    size_t target_size;  /* per example: 1 or the number of positions, or output_size */
+    TrainSettings train;
+    DataSettings data;
+
+    /* All read the input from arena + input_offset and leave the output at arena + output_offset. */
+    void (*forward)(Network *network, int batch); /* evaluation mode */
+    void (*forward_training)(Network *network, int batch); /* updates running statistics */
+    /* Fills network->losses for the batch from the output and labels or targets, for evaluation. */
+    void (*loss)(Network *network, int batch);
+    /* After forward_training: fills losses and all gradients of the mean loss (overwrites). */
+    void (*backward)(Network *network, int batch);
+    /* After backward: the gradient of the input at arena + input_gradient_offset. */
+    void (*backward_input)(Network *network, int batch);
+} NetworkInfo;
+
+struct Network {
+    const NetworkInfo *info;
+    real *parameters;    /* info->parameter_size */
+    real *gradients;     /* info->trainable_size */
+    real *optimizer_state; /* as many as the optimizer needs, owned by the trainer's code */
+    real *arena;         /* info->arena_size */
+    int32_t *labels;     /* max_batch * target_size, where target_is_label */
+    real *targets;       /* the same for real targets */
+    double *losses;      /* per example */
+    int random_layers;   /* 0: dropout and the like are the identity even in training */
+    uint64_t random_key; /* from the seed and the step: random layers draw from it by counter */
+    Timing *timing;      /* info->layer_count entries or NULL */
+};
+
+/* Runs the call of a kernel and, where times are wanted, adds what it took to the layer's phase. */
+#define TIMED(network, layer, phase, call)                                                         \
+    do {                                                                                           \
+        const double timed_from = timing_begin(network);                                           \
+        call;                                                                                      \
+        timing_end(network, layer, phase, timed_from);                                             \
+    } while (0)
+RUNTIME_API double timing_begin(const Network *network);
+RUNTIME_API void timing_end(Network *network, int layer, TimingPhase phase, double from);
+
+/* An instance with zeroed memory and random_layers = 1; NULL if memory is short. gradients are NULL
+ * where info->trainable is 0. */
+RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem);
+RUNTIME_API void network_free(Network *network); /* NULL is allowed */
+/* Zeroed memory that begins on a cache line (64 bytes); NULL if there is not enough. */
+RUNTIME_API void *network_allocate(size_t count, size_t size);
+RUNTIME_API void network_release(void *memory);
+
+/* How many classes a label may name: the extent of the output's channels. */
+RUNTIME_API size_t network_classes(const NetworkInfo *info);
+/* "3x32x32". */
+RUNTIME_API void network_shape_text(const long *dims, int rank, char *text, size_t size);
+/* Bytes of parameters, gradients, optimizer state and activations with scratch. */
+typedef struct NetworkMemory {
+    double parameters, gradients, optimizer, arena;
+} NetworkMemory;
+RUNTIME_API NetworkMemory network_memory(const NetworkInfo *info);
+
+#endif

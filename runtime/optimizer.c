@@ -1,0 +1,42 @@
+#include "optimizer.h"
+
+RUNTIME_API const OptimizerDef *optimizer_find(OptimizerKind kind) {
+    static const OptimizerDef table[] = {
+        [OPTIMIZER_SGD] = {"sgd", optimizer_sgd_state_count, {"momentum"}, optimizer_sgd_update},
+        [OPTIMIZER_ADAM] = {"adam",
+                            optimizer_adam_state_count,
+                            {"exp_avg", "exp_avg_sq"},
+                            optimizer_adam_update},
+    };
+    return &table[kind];
+}
+
+RUNTIME_API int optimizer_state_count(const TrainSettings *settings) {
+    return optimizer_find(settings->optimizer)->state_count(settings);
+}
+
+RUNTIME_API bool optimizer_create_state(Network *network, const TrainSettings *settings,
+                                        Problem *problem) {
+    size_t count;
+    if (!size_multiply(network->info->trainable_size, (size_t)optimizer_state_count(settings),
+                       &count)) {
+        return problem_out_of_memory(problem, "the optimizer");
+    }
+    network_release(network->optimizer_state);
+    network->optimizer_state = network_allocate(count, sizeof(real));
+    return network->optimizer_state != NULL || problem_out_of_memory(problem, "the optimizer");
+}
+
+RUNTIME_API void optimizer_update(Network *network, const TrainSettings *settings,
+                                  double learning_rate, uint64_t number) {
+    OptimizerStep step = {.settings = settings,
+                          .learning_rate = learning_rate,
+                          .number = number,
+                          .count = network->info->trainable_size,
+                          .parameters = network->parameters,
+                          .gradients = network->gradients};
+    for (int i = 0; i < optimizer_state_count(settings); i++) {
+        step.states[i] = network->optimizer_state + (size_t)i * step.count;
+    }
+    optimizer_find(settings->optimizer)->update(&step);
+}

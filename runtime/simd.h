@@ -1,0 +1,82 @@
+/* The vector type of the kernels: VECTOR_LENGTH reals in VECTOR_BYTES bytes. The configuration sets
+ * VECTOR_BYTES to 64 for AVX-512, 32 for AVX2, 16 for SSE2 and NEON, or VECTOR_LENGTH to 1: then a
+ * vector is one real and no compiler extension is needed. Vectors are never passed or returned by
+ * value, because that would depend on the instruction set; the functions take pointers. */
+#ifndef CNNC_SIMD_H
+#define CNNC_SIMD_H
+
+#include "api.h"
+#include "real.h"
+
+#if defined(VECTOR_LENGTH) && VECTOR_LENGTH == 1
+
+typedef real vector;
+#define KERNEL
+#define VECTOR_LOAD(pointer) (*(const real *)(pointer))
+#define VECTOR_STORE(pointer, value) (*(real *)(pointer) = (value))
+#define VECTOR_SET(number) ((real)(number))
+#define VECTOR_ZERO ((real)0)
+
+#elif !defined(__GNUC__)
+#error "vectors need gcc or clang: write this program with --target=generic"
+#else
+
+#ifndef VECTOR_BYTES
+#define VECTOR_BYTES 16
+#endif
+#ifndef VECTOR_LENGTH
+#ifdef CNNC_DOUBLE
+#define VECTOR_LENGTH (VECTOR_BYTES / 8)
+#else
+#define VECTOR_LENGTH (VECTOR_BYTES / 4)
+#endif
+#endif
+typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
+typedef real vector_in_memory
+    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+#define VECTOR_LOAD(pointer) (*(const vector_in_memory *)(pointer))
+#define VECTOR_STORE(pointer, value) (*(vector_in_memory *)(pointer) = (value))
+/* number - 0 is exact for every number, -0 and NaN among them, and costs no instruction. */
+#define VECTOR_SET(number) ((real)(number) - (vector){0})
+#define VECTOR_ZERO ((vector){0})
+
+/* clang splits 512-bit vectors into halves in functions without this attribute. */
+#if defined(__clang__) && VECTOR_BYTES == 64
+#define KERNEL __attribute__((min_vector_width(512)))
+#else
+#define KERNEL
+#endif
+
+#endif
+
+/* The first `count` (0..VECTOR_LENGTH) reals at `from`, zeros behind them. */
+RUNTIME_INLINE void vector_load_partial(const real *from, int count, vector *out) {
+    real *lanes = (real *)out;
+    for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
+        lanes[lane] = lane < count ? from[lane] : (real)0;
+    }
+}
+
+RUNTIME_INLINE void vector_store_partial(real *to, int count, const vector *value) {
+    const real *lanes = (const real *)value;
+    for (int lane = 0; lane < count; lane++) {
+        to[lane] = lanes[lane];
+    }
+}
+
+/* The sum of the lanes, halving in a fixed tree, so that every target of one vector length rounds
+ * alike. */
+RUNTIME_INLINE real vector_sum(const vector *value) {
+    real lanes[VECTOR_LENGTH];
+    vector_store_partial(lanes, VECTOR_LENGTH, value);
+    for (int half = VECTOR_LENGTH / 2; half > 0; half /= 2) {
+        for (int lane = 0; lane < half; lane++) {
+            lanes[lane] += lanes[lane + half];
+        }
+    }
+    return lanes[0];
+}
+
+#define VECTOR_SUM(value) vector_sum(&(value))
+
+#endif
