@@ -1,8 +1,8 @@
 """The benchmark networks: what `make bench` measures and at which batch sizes.
 
 Each is described once for every program: networks/NAME.cnn for cnnc, peers/pytorch_networks.py for
-PyTorch and (exported) ONNX Runtime, networks/NAME.cfg for Darknet, peers/tinydnn.cpp for tiny-dnn. That
-cnnc and PyTorch mean the same network is checked by the count of parameters in every run.
+PyTorch and (exported) ONNX Runtime, networks/NAME.cfg for Darknet, peers/tinydnn.cpp for tiny-dnn.
+That cnnc and PyTorch mean the same network is checked by the count of parameters in every run.
 """
 
 from typing import NamedTuple

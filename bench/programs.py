@@ -1,8 +1,8 @@
-"""The programs that are compared: cnnc's two, PyTorch in two layouts, ONNX Runtime, Darknet, tiny-dnn.
+"""What is compared: cnnc's two programs, PyTorch in two layouts, ONNX Runtime, Darknet, tiny-dnn.
 
-Every one runs a network in a process of its own, given as a command whose last line of output is one
-JSON object: forward_ms and train_ms per batch (either may be missing) and peak_bytes. Programs with the
-same title are variants of one contender, of which the best counts.
+Every one runs a network in a process of its own, given as a command whose last line of output is
+one JSON object: forward_ms and train_ms per batch (either may be missing) and peak_bytes. Programs
+with the same title are variants of one contender, of which the best counts.
 """
 
 import contextlib
@@ -60,8 +60,8 @@ def thread_environment(threads):
 def measure(command, threads, environment=None):
     """Runs one measurement and returns its JSON object.
 
-    The shell stays the parent: Linux counts the peak memory of a process from before its exec, and that
-    would be this interpreter's."""
+    The shell stays the parent: Linux counts the peak memory of a process from before its exec, and
+    that would be this interpreter's."""
     shell = ["/bin/sh", "-c", '"$@"; exit $?', "sh", *command]
     output = execute(shell, RUN_TIMEOUT, {**thread_environment(threads), **(environment or {})})
     try:
@@ -144,7 +144,8 @@ class Cnnc(Program):
         result = measure([str(self.paths(network, batch)[1]), "bench", "--batch", str(batch),
                           "--json", "--layers"], self.settings.threads)
         # A program without training says 0 of it.
-        return {key: value for key, value in result.items() if not (key.startswith("train") and not value)}
+        return {key: value for key, value in result.items()
+                if value or not key.startswith("train_")}
 
     @staticmethod
     def report(network):
@@ -209,8 +210,8 @@ class OnnxRuntime(Program):
         print(f"installing onnxruntime-node {self.version} into {WORK}", file=sys.stderr)
         try:
             # Its install script only fetches the libraries for GPUs.
-            execute(["npm", "install", "--prefix", WORK, "--ignore-scripts", "--no-audit", "--no-fund",
-                     f"onnxruntime-node@{self.version}"], BUILD_TIMEOUT)
+            execute(["npm", "install", "--prefix", WORK, "--ignore-scripts", "--no-audit",
+                     "--no-fund", f"onnxruntime-node@{self.version}"], BUILD_TIMEOUT)
         except Failure as failure:
             return f"npm could not install onnxruntime-node: {failure}"
         return None
@@ -272,7 +273,7 @@ class TinyDnn(Program):
         return batch in network.tinydnn
 
     def prepare(self, network, batch):
-        # The package leaves out the copies of other projects but still includes them by its own path.
+        # The package has left out its copies of other projects but includes them by the old path.
         third_party = WORK / "include" / "third_party"
         third_party.mkdir(parents=True, exist_ok=True)
         if not (third_party / "stb").exists():
@@ -283,8 +284,8 @@ class TinyDnn(Program):
                "-lstb"], WORK / "tinydnn", [source])
 
     def run(self, network, batch):
-        return measure([str(WORK / "tinydnn"), network.name, str(batch), str(self.settings.seconds)],
-                       self.settings.threads)
+        return measure([str(WORK / "tinydnn"), network.name, str(batch),
+                        str(self.settings.seconds)], self.settings.threads)
 
 
 # In the order in which a round runs them.
@@ -299,8 +300,8 @@ class Peak:
 
     def prepare(self):
         source = BENCH / "peak.c"
-        build([self.settings.cc, "-std=gnu11", "-D_POSIX_C_SOURCE=200809L", *OPTIMISED, source, "-o",
-               WORK / "peak"], WORK / "peak", [source])
+        build([self.settings.cc, "-std=gnu11", "-D_POSIX_C_SOURCE=200809L", *OPTIMISED, source,
+               "-o", WORK / "peak"], WORK / "peak", [source])
 
     def run(self):
         return measure([str(WORK / "peak"), str(min(self.settings.seconds, 0.6))],

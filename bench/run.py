@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Measures the emitted programs against PyTorch, ONNX Runtime, Darknet and tiny-dnn on this machine.
 
-For every network and batch size each program runs once per round, one after the other, in a process of
-its own and with the same number of threads; what counts is the median over the rounds. The results go to
-standard output and as JSON into build/bench/results.json; a full run also renews the tables in
-docs/performance.md. See there for how to read them.
+For every network and batch size each program runs once per round, one after the other, in a process
+of its own and with the same number of threads; what counts is the median over the rounds. The
+results go to standard output and as JSON into build/bench/results.json; a full run also renews the
+tables in docs/performance.md. See there for how to read them.
 """
 
 import argparse
@@ -44,11 +44,13 @@ def parse_arguments():
     parser.add_argument("--rounds", metavar="N", type=positive, help="default 3, with --quick 1")
     parser.add_argument("--seconds", metavar="S", type=float,
                         help="per measurement, of the peers (default 1, with --quick 0.2)")
-    parser.add_argument("--quick", action="store_true", help="one short round: a check, not a result")
+    parser.add_argument("--quick", action="store_true",
+                        help="one short round: a check, not a result")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, default=WORK / "results.json")
     parser.add_argument("--docs", action=argparse.BooleanOptionalAction,
                         help="renew docs/performance.md (default: only after a full run)")
-    parser.add_argument("--cc", default=os.environ.get("CC", "cc"), help="C compiler (default $CC or cc)")
+    parser.add_argument("--cc", default=os.environ.get("CC", "cc"),
+                        help="C compiler (default $CC or cc)")
     for switch in sorted({program.switch for program in PROGRAMS if program.switch}):
         parser.add_argument(f"--no-{switch}", dest="without", action="append_const", const=switch,
                             default=[])

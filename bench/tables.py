@@ -19,7 +19,7 @@ def percent(share):
 
 
 def table(header, rows):
-    """The first column is left-aligned, the others are numbers; all are padded to the widest cell."""
+    """The first column is left-aligned, the others are numbers; padded to the widest cell."""
     widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
     lines = []
     for line in [header, *rows]:
@@ -142,7 +142,8 @@ def remarks(results):
              for title, reason in results["missing"].items()]
     lines += [f"- {failure['program']}, {failure['network']} at batch {failure['batch']}, failed: "
               f"{failure['reason']}" for failure in results["failures"]]
-    spreads = [(program[key], row, program) for row in results["rows"] for program in row["programs"]
+    spreads = [(program[key], row, program)
+               for row in results["rows"] for program in row["programs"]
                for key in ("forward_spread", "train_spread") if key in program]
     if spreads and results["rounds"] > 1:
         spread, row, program = max(spreads, key=lambda item: item[0])

@@ -52,21 +52,61 @@ static bool is_packable(const ContractionPlan *plan, const Side *side) {
     return !side->guarded && covered <= elements;
 }
 
+static void padded_axis(const AxisMap *map, const AxisRange *range, AxisLayout *axis) {
+    int64_t extent = axis->extent;
+    axis->divisor = axis_divisor(map);
+    axis->shift = range->minimum;
+    axis->extent = range->maximum - range->minimum + 1;
+    axis->first = range->minimum > 0 ? (range->minimum + axis->divisor - 1) / axis->divisor : 0;
+    axis->end = range->maximum < 0 ? 0 : range->maximum / axis->divisor + 1;
+    if (axis->end > extent)
+        axis->end = extent;
+    if (axis->first > axis->end)
+        axis->first = axis->end;
+}
+
+void contraction_layout(const ContractionPlan *plan, const Operand *operand, bool padded,
+                        int64_t row_extent, AxisLayout *axes) {
+    int count = operand_axis_count(operand);
+    for (int axis = 0; axis < count; axis++) {
+        int64_t extent = operand_axis_extent(plan, operand, axis);
+        axes[axis] = (AxisLayout){extent, 1, 0, 0, extent};
+        if (!padded)
+            continue;
+        AxisRange range = axis_range(plan, &operand->axis[axis], extent);
+        padded_axis(&operand->axis[axis], &range, &axes[axis]);
+        if (axis == count - 1 && axes[axis].extent < row_extent)
+            axes[axis].extent = row_extent;
+    }
+}
+
+void contraction_place(const ContractionPlan *plan, Side *side, const AxisLayout *axes) {
+    int64_t stride = 1;
+    side->base = 0;
+    for (int d = 0; d < plan->contraction->dim_count; d++)
+        side->coefficient[d] = 0;
+    for (int axis = operand_axis_count(side->operand) - 1; axis >= 0; axis--) {
+        const AxisMap *map = &side->operand->axis[axis];
+        side->base += (map->constant - axes[axis].shift) * stride;
+        for (int d = 0; d < plan->contraction->dim_count; d++)
+            side->coefficient[d] += map->coefficient[d] * stride;
+        stride *= axes[axis].extent;
+    }
+}
+
 void contraction_sides(ContractionPlan *plan) {
     const Operand *operands[2] = {&plan->contraction->a, &plan->contraction->b};
+    AxisLayout axes[MAX_AXES];
     for (int s = 0; s < 2; s++) {
         Side *side = &plan->side[s];
         side->operand = operands[s];
-        int64_t stride = 1;
-        for (int axis = operand_axis_count(side->operand) - 1; axis >= 0; axis--) {
-            const AxisMap *map = &side->operand->axis[axis];
+        for (int axis = 0; axis < operand_axis_count(side->operand); axis++) {
             int64_t extent = operand_axis_extent(plan, side->operand, axis);
-            side->guarded = side->guarded || axis_range(plan, map, extent).guarded;
-            side->base += map->constant * stride;
-            for (int d = 0; d < plan->contraction->dim_count; d++)
-                side->coefficient[d] += map->coefficient[d] * stride;
-            stride *= extent;
+            AxisRange range = axis_range(plan, &side->operand->axis[axis], extent);
+            side->guarded = side->guarded || range.guarded;
         }
+        contraction_layout(plan, side->operand, side->guarded, 0, axes);
+        contraction_place(plan, side, axes);
         side->packable = is_packable(plan, side);
     }
 }
@@ -87,6 +127,8 @@ void contraction_finish(ContractionPlan *plan, Expr *const *dims, Expr *sum) {
         sum = times(b, sum, tensor_load(lowering, c->connections, index));
     if (c->to_result)
         lower_result(lowering, c->node, index, sum);
+    else if (c->accumulate)
+        tensor_add(lowering, c->result.tensor, index, sum);
     else
         tensor_store(lowering, c->result.tensor, index, sum);
 }

@@ -55,7 +55,19 @@ AxisRange axis_range(const ContractionPlan *plan, const AxisMap *map, int64_t ex
 int64_t operand_axis_extent(const ContractionPlan *plan, const Operand *operand, int axis);
 int operand_axis_count(const Operand *operand);
 
-/* Fills side[].coefficient, base, guarded, packable as the operand lies in its tensor. */
+/* An operand's axis as it lies in memory: the tensor's own, or that of a padded copy, whose index
+ * is element*divisor - shift. */
+typedef struct AxisLayout {
+    int64_t extent, divisor, shift;
+    int64_t first, end; /* elements of the tensor that the copy holds */
+} AxisLayout;
+/* The layout of all axes; `padded`: of the copy with zeros where the contraction reads padding or
+ * falls between elements, its rows at least `row_extent` long. */
+void contraction_layout(const ContractionPlan *plan, const Operand *operand, bool padded,
+                        int64_t row_extent, AxisLayout *axes);
+/* Sets base and coefficients of a side from the layout of its axes. */
+void contraction_place(const ContractionPlan *plan, Side *side, const AxisLayout *axes);
+/* Fills side[]: where an operand needs a padded copy, coefficients are those of the copy. */
 void contraction_sides(ContractionPlan *plan);
 /* The cheapest tile; form TILE_NONE where no vector form applies. */
 Tile contraction_choose_tile(const ContractionPlan *plan);

@@ -46,22 +46,7 @@ static Expr *side_offset(const Emission *e, const Side *side) {
     return plus(b, offset, integer(b, side->base));
 }
 
-/* Elements of the tensor's axis that fall into the padded copy: [first, end). */
-static void clip_axis(const AxisRange *range, int64_t divisor, int64_t extent, int64_t *first,
-                      int64_t *end) {
-    *first = range->minimum > 0 ? (range->minimum + divisor - 1) / divisor : 0;
-    *end = range->maximum < 0 ? 0 : range->maximum / divisor + 1;
-    if (*end > extent)
-        *end = extent;
-    if (*first > *end)
-        *first = *end;
-}
-
-typedef struct PaddedAxis {
-    int64_t extent, first, end, divisor, shift; /* copy index = element*divisor - shift */
-} PaddedAxis;
-
-static void fill_padded(Emission *e, Side *side, const PaddedAxis *axes, int count) {
+static void fill_padded(Emission *e, Side *side, const AxisLayout *axes, int count) {
     Builder *b = e->b;
     Tensor *tensor = side->operand->tensor;
     int batched = tensor->per_example;
@@ -79,7 +64,7 @@ static void fill_padded(Emission *e, Side *side, const PaddedAxis *axes, int cou
     Expr *index[MAX_AXES];
     offset = integer(b, 0);
     for (int axis = 0; axis < count; axis++) {
-        const PaddedAxis *a = &axes[axis];
+        const AxisLayout *a = &axes[axis];
         index[axis] = axis < batched ? open_batch(b, LOOP_INDEPENDENT)
                                      : open_range(b, LOOP_INDEPENDENT, letters[axis - batched],
                                                   integer(b, a->first), integer(b, a->end), 1);
@@ -95,37 +80,16 @@ static void fill_padded(Emission *e, Side *side, const PaddedAxis *axes, int cou
  * strided gradient, and rows of `row_extent` (0: as needed). Afterwards no index needs a test. */
 static void make_padded(Emission *e, Side *side, int64_t row_extent) {
     ContractionPlan *plan = e->plan;
-    const Operand *operand = side->operand;
-    int count = operand_axis_count(operand), batched = operand->tensor->per_example;
-    PaddedAxis axes[MAX_AXES];
+    int count = operand_axis_count(side->operand);
+    bool batched = side->operand->tensor->per_example;
+    AxisLayout axes[MAX_AXES];
+    contraction_layout(plan, side->operand, true, row_extent, axes);
     int64_t elements = 1;
-    for (int axis = 0; axis < count; axis++) {
-        const AxisMap *map = &operand->axis[axis];
-        int64_t extent = operand_axis_extent(plan, operand, axis);
-        AxisRange range = axis_range(plan, map, extent);
-        PaddedAxis *a = &axes[axis];
-        a->divisor = map->divisor > 1 ? map->divisor : 1;
-        a->shift = range.minimum;
-        a->extent = range.maximum - range.minimum + 1;
-        if (axis == count - 1 && a->extent < row_extent)
-            a->extent = row_extent;
-        clip_axis(&range, a->divisor, extent, &a->first, &a->end);
-        if (axis >= batched)
-            elements *= a->extent;
-    }
+    for (int axis = batched; axis < count; axis++)
+        elements *= axes[axis].extent;
     side->buffer = lower_scratch(plan->lowering, "padded", batched, elements);
     fill_padded(e, side, axes, count);
-    int64_t stride = 1;
-    side->base = 0;
-    for (int d = 0; d < plan->contraction->dim_count; d++)
-        side->coefficient[d] = 0;
-    for (int axis = count - 1; axis >= 0; axis--) {
-        const AxisMap *map = &operand->axis[axis];
-        side->base += (map->constant - axes[axis].shift) * stride;
-        for (int d = 0; d < plan->contraction->dim_count; d++)
-            side->coefficient[d] += map->coefficient[d] * stride;
-        stride *= axes[axis].extent;
-    }
+    contraction_place(plan, side, axes);
     side->guarded = false;
 }
 

@@ -127,7 +127,7 @@ static void emit_step(Emitter *emitter, const Step *step) {
     if (use->random_key)
         arguments[count++] = "network->random_key";
     if (use->random_stream)
-        arguments[count++] = arena_format(emitter->arena, "%d", node->layer->index);
+        arguments[count++] = arena_format(emitter->arena, "%d", group_random_layer(step->group));
     if (use->random_layers)
         arguments[count++] = "network->random_layers";
     for (int i = 0; i < use->argument_count; i++)

@@ -2,24 +2,32 @@
 
 #include <string.h>
 
-/* The tensor through which an elementwise node continues what came before: the input it maps, or
- * the gradient it passes on. */
+static bool same_extents(const Tensor *a, const Tensor *b) {
+    return a->rank == b->rank &&
+           memcmp(a->extent, b->extent, (size_t)a->rank * sizeof a->extent[0]) == 0;
+}
+
+/* The tensor through which an elementwise node continues what came before: an input that it maps
+ * element by element, or the gradient that it passes on. What was made before must not be read in
+ * any other shape: its other elements are not there yet. */
 static bool continues_from(const Node *node, const Node *before) {
     Tensor *made = node_result(before);
     if (made == NULL || !node_is_elementwise(node))
         return false;
     const Tensor *result = node_result(node);
-    bool same_shape =
-        made->rank == result->rank &&
-        memcmp(made->extent, result->extent, (size_t)made->rank * sizeof made->extent[0]) == 0;
-    if (!same_shape)
+    if (!same_extents(made, result))
         return false;
     if (node->role == NODE_DATA_GRADIENT)
-        return tensor_storage(node->dy) == tensor_storage(made);
-    for (int i = 0; i < node->input_count; i++)
-        if (tensor_storage(node->x[i]) == tensor_storage(made))
-            return true;
-    return false;
+        return tensor_storage(node->dy) == tensor_storage(made) && same_extents(node->dy, made);
+    bool continues = false;
+    for (int i = 0; i < node->input_count; i++) {
+        if (tensor_storage(node->x[i]) != tensor_storage(made))
+            continue;
+        if (!same_extents(node->x[i], result))
+            return false;
+        continues = true;
+    }
+    return continues;
 }
 
 /* A node can have others fused behind it if it hands over each element once, finished. */
@@ -29,11 +37,10 @@ static bool can_lead(const Node *node) {
     return node->role == NODE_DATA_GRADIENT && !(node->op->flags & OP_SCATTERS);
 }
 
-/* A view writes through another shape than the next node may index with: extents are compared, so
- * equal extents and equal storage are enough. The data gradients that read what the group has not
- * stored (x or y made inside) cannot occur: those tensors come from the forward programs. */
 static bool can_follow(const Group *group, const Node *node) {
     const Node *last = group->nodes[group->count - 1];
+    if ((node->op->flags & OP_RANDOM) && group_random_layer(group) >= 0)
+        return false; /* one stream of random numbers for each kernel */
     return can_lead(group->nodes[0]) && continues_from(node, last);
 }
 

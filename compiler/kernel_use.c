@@ -85,22 +85,33 @@ bool statement_has_effect(const KernelUse *use, const Stmt *stmt) {
     return false;
 }
 
+static void note_block(Search *search, const Block *block);
+
+static void note_statement(Search *search, const Stmt *stmt) {
+    if (!statement_has_effect(search->use, stmt))
+        return;
+    note_block(search, &stmt->body);
+    note_block(search, &stmt->otherwise);
+    note_expression(search, stmt->value);
+    note_expression(search, stmt->begin);
+    note_expression(search, stmt->end);
+    for (int i = 0; i < stmt->index_count; i++)
+        note_expression(search, stmt->index[i]);
+    if (stmt->kind == STMT_STORE)
+        note_buffer(search, stmt->buffer);
+}
+
+/* From the last statement to the first: what reads a variable mostly stands behind what sets it, so
+ * that one round finds nearly everything. */
+static void note_from(Search *search, const Stmt *stmt) {
+    if (stmt->next != NULL)
+        note_from(search, stmt->next);
+    note_statement(search, stmt);
+}
+
 static void note_block(Search *search, const Block *block) {
-    for (const Stmt *stmt = block->first; stmt != NULL; stmt = stmt->next) {
-        if (!statement_has_effect(search->use, stmt))
-            continue;
-        note_expression(search, stmt->value);
-        note_expression(search, stmt->begin);
-        note_expression(search, stmt->end);
-        for (int i = 0; i < stmt->index_count; i++)
-            note_expression(search, stmt->index[i]);
-        if (stmt->kind == STMT_STORE)
-            note_buffer(search, stmt->buffer);
-        if (stmt->kind == STMT_FOR && stmt->parallel && stmt->parallel_work_per_example)
-            search->use->batch = true; /* the number of threads depends on it */
-        note_block(search, &stmt->body);
-        note_block(search, &stmt->otherwise);
-    }
+    if (block->first != NULL)
+        note_from(search, block->first);
 }
 
 KernelUse *kernel_use(Arena *arena, const Kernel *kernel) {

@@ -25,7 +25,8 @@ static const char *buffer_name(const Lowering *lowering, const Tensor *tensor) {
             const Node *node = group->nodes[i];
             bool made_here = node->role == NODE_FORWARD && tensor_storage(node->y) == tensor;
             if (made_here && node->y != last)
-                return lower_case(lowering->arena, node->op->name);
+                return arena_format(lowering->arena, "%s_y",
+                                    lower_case(lowering->arena, node->op->name));
             if (made_here ||
                 (node->role != NODE_FORWARD && node->y && tensor_storage(node->y) == tensor))
                 return "y";
@@ -134,6 +135,13 @@ ElementType lower_sum_type(const Lowering *lowering) {
 }
 
 /* ---- Random numbers ---- */
+
+int group_random_layer(const Group *group) {
+    for (int i = 0; i < group->count; i++)
+        if (group->nodes[i]->op->flags & OP_RANDOM)
+            return group->nodes[i]->layer->index;
+    return -1;
+}
 
 Expr *lower_random_active(Lowering *lowering, const Node *node) {
     (void)node;

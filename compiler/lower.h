@@ -13,6 +13,10 @@ typedef struct Group {
     Node **nodes; /* [0] leads; each further one consumes the result of the one before */
 } Group;
 
+/* Index of the group's random layer: the stream that it draws from in both directions; -1: none.
+ * A group has at most one (fuse.c). */
+int group_random_layer(const Group *group);
+
 typedef struct Kernel {
     const char *name;
     const char *summary; /* comment above the function */
@@ -102,8 +106,10 @@ typedef struct Contraction {
     ContractionDim dims[MAX_CONTRACTION_DIMS];
     Operand a, b, result; /* the result's axes have no padding and divisor 1 */
     Tensor *bias;         /* one number per channel (axis 1 of the result), or NULL */
-    /* The result is the node's (lower_result); else it is a parameter gradient: stored plainly. */
+    /* The result is the node's (lower_result); else it is stored plainly: a parameter gradient, or a
+     * result that nothing is fused behind, seen through a view. */
     bool to_result;
+    bool accumulate; /* stored plainly: add to what is there */
     Tensor *connections; /* parameter gradient: multiply by the table over axes 0 and 1; or NULL */
 } Contraction;
 void lower_contraction(Lowering *lowering, const Contraction *contraction);

@@ -47,12 +47,19 @@ void text_add(Text *text, const char *string) {
 }
 
 void text_add_character(Text *text, char character) {
-    text_add_bytes(text, &character, 1);
+    if (text->capacity - text->length < 2)
+        reserve(text, 1);
+    text->bytes[text->length++] = character;
+    text->bytes[text->length] = '\0';
 }
 
 void text_add_repeated(Text *text, char character, int count) {
-    for (int i = 0; i < count; i++)
-        text_add_character(text, character);
+    if (count <= 0)
+        return;
+    reserve(text, (size_t)count);
+    memset(text->bytes + text->length, character, (size_t)count);
+    text->length += (size_t)count;
+    text->bytes[text->length] = '\0';
 }
 
 void text_format(Text *text, const char *format, ...) {

@@ -31,8 +31,11 @@ static size_t room_at(int column) {
 }
 
 static void add_part(Text *out, const char *line, size_t length) {
-    for (size_t i = 0; i < length; i++)
-        text_add_character(out, is_break(line[i]) ? ' ' : line[i]);
+    size_t start = out->length;
+    text_add_bytes(out, line, length);
+    for (size_t i = start; i < out->length; i++)
+        if (is_break(out->bytes[i]))
+            out->bytes[i] = ' ';
     text_add_character(out, '\n');
 }
 

@@ -24,8 +24,8 @@ def status_bytes(field):
 
 
 def median_ms(step, seconds, minimum=3):
-    """Median of at least `minimum` steps within about `seconds`, after one warm-up step or, for short
-    steps, a fifth of the time."""
+    """Median of at least `minimum` steps within about `seconds`, after one warm-up step or, for
+    short steps, a fifth of the time."""
     start = time.perf_counter()
     while True:
         step()
@@ -43,7 +43,8 @@ def median_ms(step, seconds, minimum=3):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network")
-    parser.add_argument("--input", required=True, type=lambda text: [int(n) for n in text.split("x")])
+    parser.add_argument("--input", required=True,
+                        type=lambda text: [int(n) for n in text.split("x")])
     parser.add_argument("--classes", required=True, type=int)
     parser.add_argument("--batch", required=True, type=int)
     parser.add_argument("--threads", required=True, type=int)

@@ -1,7 +1,7 @@
 """The benchmark networks as PyTorch modules; networks/*.cnn are the same networks.
 
-Layers, their order and their parameters' shapes are those of torchvision where it has the network, so
-that the figures compare with published ones. All end in logits: the loss takes the softmax.
+Layers, their order and their parameters' shapes are those of torchvision where it has the network,
+so that the figures compare with published ones. All end in logits: the loss takes the softmax.
 """
 
 import torch

@@ -99,9 +99,28 @@ static void fc_parameter_gradient(Lowering *lowering, const Node *node) {
     }
 }
 
+/* dx seen as the vector that the layer reads: vectors of it do not end with each row. */
+static void flat_data_gradient(Lowering *lowering, const Node *node) {
+    enum { N, INPUT, UNIT };
+    Tensor *dx = flat_view(lowering, node->dx);
+    Contraction contraction = {
+        .node = node,
+        .dim_count = 3,
+        .dims = {{"n", 0, false}, {"ic", dx->extent[0], false}, {"oc", node->dy->extent[0], true}},
+        .a = plain_operand(node->dy, N, UNIT),
+        .b = plain_operand(node->parameters[0], UNIT, INPUT),
+        .result = plain_operand(dx, N, INPUT),
+        .accumulate = node->accumulate};
+    lower_contraction(lowering, &contraction);
+}
+
 /* The result keeps the input's own axes, for what is fused behind; they are strides in the flat
  * axis of the weight. */
 static void fc_data_gradient(Lowering *lowering, const Node *node) {
+    if (lowering->group->count == 1) {
+        flat_data_gradient(lowering, node);
+        return;
+    }
     static const char *const letters[MAX_RANK][MAX_RANK] = {
         {"ic"}, {"ic", "il"}, {"ic", "ih", "iw"}, {"ic", "id", "ih", "iw"}};
     const Tensor *dx = node->dx;

@@ -81,7 +81,7 @@ def run_sample(context, kind, text, index):
                 emit_and_build(context, source, directory, f"{precision}-{level}", *options, *more,
                                "--batch=4", flags=flags, optimise=optimise)
                 for level, more, flags, optimise in (("O0", ["-O0"], [], "-O0"),
-                                                     ("default", [], ["-march=native"], "-O1"))
+                                                     ("default", [], ["-march=native"], "-O0"))
             ]
             if precision == "double":
                 run([programs[0], "init", "--out", directory / "init.safetensors"])
@@ -106,7 +106,7 @@ def run_oracle(context, text, function, index):
         for level in (["-O0"], []):
             name = f"{precision}{''.join(level)}"
             source = text + "\ntrain { loss = mse }\n"
-            program = emit_and_build(context, source, directory, name, *options, *level, "--batch=2")
+            program = emit_and_build(context, source, directory, name, *options, *level, "--batch=2", optimise="-O0")
             run([program, "init", "--out", directory / "init.safetensors"])
             weights = tensors.random_weights(tensors.read(directory / "init.safetensors"), index)
             tensors.write(directory / "w.safetensors", weights)

@@ -177,7 +177,8 @@ def activations():
         ("RELU", nn.ReLU), ("LEAKY", lambda: nn.LeakyReLU(0.01)), ("LEAKY(0.2)", lambda: nn.LeakyReLU(0.2)),
         ("ELU", nn.ELU), ("ELU(0.7)", lambda: nn.ELU(0.7)), ("SELU", nn.SELU), ("GELU", nn.GELU),
         ("SILU", nn.SiLU), ("SOFTPLUS", nn.Softplus), ("SIGMOID", nn.Sigmoid), ("TANH", nn.Tanh),
-        ("HARDSIGMOID", nn.Hardsigmoid), ("HARDSWISH", nn.Hardswish),
+        # nn.Hardsigmoid multiplies its gradient by a float32 sixth.
+        ("HARDSIGMOID", lambda: Function(lambda x: (x + 3).clamp(0, 6) / 6)), ("HARDSWISH", nn.Hardswish),
         ("CLIP(-0.5, 0.8)", lambda: nn.Hardtanh(-0.5, 0.8)), ("RELU6", nn.ReLU6),
         ("GLU", lambda: nn.GLU(1)),
         ("MAXOUT(2)", lambda: Function(lambda x: x.unflatten(1, (-1, 2)).amax(2))),
