@@ -65,11 +65,11 @@ $(BUILD)/runtime/%.o: runtime/%.c $(BUILD)/flags
 
 # Unit tests: those of the runtime are linked with its pieces, the others with the compiler's.
 unit-tests: $(unit_programs)
-$(BUILD)/tests/unit/test_runtime_%: tests/unit/test_runtime_%.c $(runtime_objects) $(BUILD)/flags
+$(filter $(BUILD)/tests/unit/test_runtime_%,$(unit_programs)): $(BUILD)/%: %.c $(runtime_objects) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(STANDARD) $(WARNINGS) $(CFLAGS) $(LDFLAGS) -Iruntime -MMD -MP -o $@ $< \
 	    $(runtime_objects) -lcmocka -lz -lm
-$(BUILD)/tests/unit/test_%: tests/unit/test_%.c $(library_objects) $(BUILD)/flags
+$(filter-out $(BUILD)/tests/unit/test_runtime_%,$(unit_programs)): $(BUILD)/%: %.c $(library_objects) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(STANDARD) $(WARNINGS) $(CFLAGS) $(LDFLAGS) -Icompiler -Iruntime -I$(BUILD)/compiler \
 	    -MMD -MP -o $@ $< $(library_objects) -lcmocka -lm
@@ -104,7 +104,7 @@ demo: all ## train LeNet-5 on Fashion-MNIST and print its accuracy on the test i
 	@rm -rf $(BUILD)/demo/run
 	$(BUILD)/cnnc --report examples/lenet5.cnn
 	$(BUILD)/cnnc -o $(BUILD)/demo/lenet5.c examples/lenet5.cnn
-	$(CC) -std=c11 -O3 -march=native -fopenmp $(BUILD)/demo/lenet5.c -o $(BUILD)/demo/lenet5 -lm
+	$(CC) -O3 -march=native -fopenmp $(BUILD)/demo/lenet5.c -o $(BUILD)/demo/lenet5 -lm
 	$(BUILD)/demo/lenet5 train --out $(BUILD)/demo/run
 
 test: all ## every test; ends with `N passed, N failed`

@@ -175,14 +175,15 @@ class PyTorch(Program):
             return f"{PYTHON} cannot import torch: install python3-torch"
         return None
 
-    def command(self, network, batch):
+    @staticmethod
+    def command(network, batch):
         return [PYTHON, str(BENCH / "peers" / "pytorch.py"), network.name, "--input",
-                network.input_text, "--classes", str(network.classes), "--batch", str(batch),
-                "--threads", str(self.settings.threads), "--seconds", str(self.settings.seconds)]
+                network.input_text, "--classes", str(network.classes), "--batch", str(batch)]
 
     def run(self, network, batch):
-        return measure([*self.command(network, batch), "--layout", self.layout],
-                       self.settings.threads)
+        return measure([*self.command(network, batch), "--layout", self.layout,
+                        "--threads", str(self.settings.threads),
+                        "--seconds", str(self.settings.seconds)], self.settings.threads)
 
 
 class PyTorchChannelsLast(PyTorch):
@@ -201,6 +202,8 @@ class OnnxRuntime(Program):
     def missing(self):
         if not shutil.which("node"):
             return "no node: install nodejs"
+        if PyTorch(self.settings).missing():
+            return "its models are exported by PyTorch, which is not there: install python3-torch"
         module = WORK / "node_modules" / "onnxruntime-node" / "package.json"
         if module.exists() and json.loads(module.read_text())["version"] == self.version:
             return None
@@ -218,7 +221,7 @@ class OnnxRuntime(Program):
 
     def prepare(self, network, batch):
         model = self.model(network, batch)
-        build([*PyTorch(self.settings).command(network, batch), "--export", model], model,
+        build([*PyTorch.command(network, batch), "--export", model], model,
               [BENCH / "peers" / "pytorch_networks.py"])
 
     def run(self, network, batch):

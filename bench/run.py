@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Measures the emitted programs against PyTorch, ONNX Runtime, Darknet and tiny-dnn on this machine.
+"""Measures the emitted programs on this machine, against PyTorch, ONNX Runtime, Darknet, tiny-dnn.
 
 For every network and batch size each program runs once per round, one after the other, in a process
 of its own and with the same number of threads; what counts is the median over the rounds. The

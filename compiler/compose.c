@@ -187,7 +187,8 @@ static bool repeats_system_header(Composer *composer, const char *line, size_t l
     return false;
 }
 
-/* A header's guard: the lines #ifndef X, #define X and the last #endif. NULL where there is none. */
+/* A header's guard: the lines #ifndef X, #define X and the last #endif. NULL where there is none.
+ */
 typedef struct Guard {
     const char *open, *define, *close;
 } Guard;

@@ -7,6 +7,9 @@
 #define FMAS_PER_CYCLE 2.0
 #define LOADS_PER_CYCLE 2.0
 #define FMA_LATENCY 4.0
+#define CYCLES_PER_STEP 1.0    /* counting and branching of the loop around it */
+#define CYCLES_PER_SCALAR 0.05 /* what of a load does not hide behind the multiply-adds */
+#define CYCLES_PER_VECTOR 0.4
 #define CYCLES_PER_COPIED_ELEMENT 1.5
 #define CYCLES_PER_RESULT 1.0
 #define CYCLES_PER_LANE_SUM 4.0
@@ -23,26 +26,40 @@ static int64_t whole_vectors(int64_t extent, int length) {
     return (extent + length - 1) / length;
 }
 
-/* Cycles of one step of a tile: all its multiply-adds for one combination of the reduced dims. */
-static double step_cycles(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
+/* Loads of one step: scalars, which mostly come from the first-level cache, and vectors, which
+ * stream from further away. */
+typedef struct StepLoads {
+    double scalars, vectors;
+} StepLoads;
+
+static StepLoads step_loads(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
     const Side *vectors = &plan->side[tile->vector_side], *other = &plan->side[!tile->vector_side];
     bool row = tile->row_dim >= 0, column = tile->form == TILE_DOT && tile->column_dim >= 0;
-    double loads = 0;
+    StepLoads loads = {0, 0};
     if (tile->form == TILE_BROADCAST) {
         bool scattered = row && other->coefficient[tile->row_dim] >= CACHE_LINE;
         bool batch = row && plan->contraction->dims[tile->row_dim].extent == 0;
-        double scalars = row && other->coefficient[tile->row_dim] ? rows : 1;
-        double loaded = (row && vectors->coefficient[tile->row_dim] ? rows : 1) * columns;
-        loads += scattered ? scalars * SCATTERED_LOAD : scalars;
-        loads += batch ? loaded * SCATTERED_LOAD : loaded;
-    } else {
-        for (int s = 0; s < 2; s++) {
-            double own = row && plan->side[s].coefficient[tile->row_dim] ? rows : 1;
-            loads += own * (column && plan->side[s].coefficient[tile->column_dim] ? columns : 1);
-        }
+        loads.scalars = row && other->coefficient[tile->row_dim] ? rows : 1;
+        loads.vectors = (row && vectors->coefficient[tile->row_dim] ? rows : 1) * columns;
+        loads.scalars *= scattered ? SCATTERED_LOAD : 1;
+        loads.vectors *= batch ? SCATTERED_LOAD : 1;
+        return loads;
     }
-    double fmas = (double)rows * columns;
-    return largest(FMA_LATENCY, largest(fmas / FMAS_PER_CYCLE, loads / LOADS_PER_CYCLE));
+    for (int s = 0; s < 2; s++) {
+        double own = row && plan->side[s].coefficient[tile->row_dim] ? rows : 1;
+        loads.vectors +=
+            own * (column && plan->side[s].coefficient[tile->column_dim] ? columns : 1);
+    }
+    return loads;
+}
+
+/* Cycles of one step of a tile: all its multiply-adds for one combination of the reduced dims. */
+static double step_cycles(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
+    StepLoads loads = step_loads(plan, tile, rows, columns);
+    double fmas = (double)rows * columns / FMAS_PER_CYCLE;
+    double loading = (loads.scalars + loads.vectors) / LOADS_PER_CYCLE;
+    return largest(FMA_LATENCY, largest(fmas, loading)) + CYCLES_PER_STEP +
+           loads.scalars * CYCLES_PER_SCALAR + loads.vectors * CYCLES_PER_VECTOR;
 }
 
 /* Sum of step cycles over the blocks that a dimension of `extent` falls into. */

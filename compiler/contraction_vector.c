@@ -6,7 +6,8 @@
 
 /* Longest chain of additions to one accumulator: longer sums go through the tile's memory, which
  * keeps the rounding error of long sums small (pairwise in spirit: Higham 1993). */
-#define LONGEST_CHAIN 4096
+#define LONGEST_CHAIN 8192
+#define SHORTEST_CHAIN 256 /* below, going through memory would cost too much */
 
 typedef struct Emission {
     ContractionPlan *plan;
@@ -374,6 +375,8 @@ static void emit_tile(Emission *e) {
     Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, sum_extent);
     emit_clear(e, sum, e->columns, true);
     int inner = open_reduced(e, e->first_inner, count);
+    if (inner > 0)
+        b->open_stmt[b->depth - 1]->rolled = true;
     if (broadcast)
         emit_broadcast_step(e, sum);
     else
@@ -476,8 +479,9 @@ static int find_first_inner(const Emission *e) {
     for (int d = plan->contraction->dim_count - 1; d >= 0; d--) {
         if (!plan->contraction->dims[d].reduce)
             continue;
+        double shorter = chain;
         chain *= (double)plan->extent[d];
-        if (chain > LONGEST_CHAIN && first < plan->contraction->dim_count)
+        if (chain > LONGEST_CHAIN && shorter >= SHORTEST_CHAIN)
             break;
         first = d;
     }

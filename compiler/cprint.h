@@ -7,8 +7,8 @@
 #include "text.h"
 
 /* The parameter list of the kernel's function, "(int batch, const real *RESTRICT x, ...)", on one
- * line with the breaks of wrap.h. The extra parameters come first: batch, random_key, random_stream,
- * random_layers; then use->arguments. No two arguments of a call may overlap. */
+ * line with the breaks of wrap.h. The extra parameters come first: batch, random_key,
+ * random_stream, random_layers; then use->arguments. No two arguments of a call may overlap. */
 void print_kernel_parameters(Text *out, const KernelUse *use, int max_batch);
 
 /* The statements of its body. Indices are int unless a buffer has 2^31 elements or more at the
@@ -17,7 +17,8 @@ void print_kernel_parameters(Text *out, const KernelUse *use, int max_batch);
 void print_kernel_body(Text *out, const Kernel *kernel, const KernelUse *use, int max_batch,
                        int indent);
 
-/* first + arguments with commas between them + last, wrapped: print_call(out, 4, "f(", ..., ");"). */
+/* first + arguments with commas between them + last, wrapped: print_call(out, 4, "f(", ..., ");").
+ */
 void print_call(Text *out, int indent, const char *first, const char *const *arguments, int count,
                 const char *last);
 

@@ -42,8 +42,9 @@ struct Diagnostics {
     Arena *arena;
     Sources *sources;
     Diagnostic *first, *last;
-    int error_count, warning_count; /* all that were reported */
+    int error_count, warning_count; /* all that were reported, repeated ones too */
     int shown_errors, shown_warnings;
+    int repeated_errors, repeated_warnings; /* shown once, not each time */
     bool disabled[WARNING_COUNT];
     bool warnings_are_errors;
     Diagnostic discarded; /* stands for all that are not shown: it keeps nothing */
@@ -80,19 +81,46 @@ static void append(Diagnostics *diagnostics, Diagnostic *diagnostic) {
     diagnostics->last = diagnostic;
 }
 
-Diagnostic *diagnostic_error(Diagnostics *diagnostics, SourceRange where, const char *format, ...) {
-    if (diagnostics->error_count < INT32_MAX) {
-        diagnostics->error_count++;
+static bool is_repeated(const Diagnostics *diagnostics, const Diagnostic *diagnostic) {
+    for (const Diagnostic *one = diagnostics->first; one != NULL; one = one->next) {
+        if (one->severity == diagnostic->severity && one->where.begin == diagnostic->where.begin &&
+            one->where.end == diagnostic->where.end && strcmp(one->text, diagnostic->text) == 0) {
+            return true;
+        }
     }
-    if (diagnostics->shown_errors == MAXIMUM_SHOWN) {
+    return false;
+}
+
+/* Counts an error or warning and keeps it, unless there are enough or it is there already: a part of
+ * the description that is expanded many times is wrong once. */
+static Diagnostic *report(Diagnostics *diagnostics, Severity severity, SourceRange where,
+                          const char *format, va_list arguments) {
+    bool is_error = severity == SEVERITY_ERROR;
+    int *count = is_error ? &diagnostics->error_count : &diagnostics->warning_count;
+    int *shown = is_error ? &diagnostics->shown_errors : &diagnostics->shown_warnings;
+    int *repeated = is_error ? &diagnostics->repeated_errors : &diagnostics->repeated_warnings;
+    if (*count == INT32_MAX) {
         return &diagnostics->discarded;
     }
-    diagnostics->shown_errors++;
+    ++*count;
+    if (*shown == MAXIMUM_SHOWN) {
+        return &diagnostics->discarded;
+    }
+    Diagnostic *diagnostic = new_diagnostic(diagnostics, severity, where, format, arguments);
+    if (is_repeated(diagnostics, diagnostic)) {
+        ++*repeated;
+        return &diagnostics->discarded;
+    }
+    ++*shown;
+    append(diagnostics, diagnostic);
+    return diagnostic;
+}
+
+Diagnostic *diagnostic_error(Diagnostics *diagnostics, SourceRange where, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    Diagnostic *error = new_diagnostic(diagnostics, SEVERITY_ERROR, where, format, arguments);
+    Diagnostic *error = report(diagnostics, SEVERITY_ERROR, where, format, arguments);
     va_end(arguments);
-    append(diagnostics, error);
     return error;
 }
 
@@ -102,23 +130,15 @@ Diagnostic *diagnostic_warning(Diagnostics *diagnostics, Warning warning, Source
         return &diagnostics->discarded;
     }
     bool is_error = diagnostics->warnings_are_errors;
-    int *count = is_error ? &diagnostics->error_count : &diagnostics->warning_count;
-    int *shown = is_error ? &diagnostics->shown_errors : &diagnostics->shown_warnings;
-    if (*count < INT32_MAX) {
-        ++*count;
-    }
-    if (*shown == MAXIMUM_SHOWN) {
-        return &diagnostics->discarded;
-    }
-    ++*shown;
     va_list arguments;
     va_start(arguments, format);
-    Diagnostic *diagnostic = new_diagnostic(
-        diagnostics, is_error ? SEVERITY_ERROR : SEVERITY_WARNING, where, format, arguments);
+    Diagnostic *diagnostic = report(diagnostics, is_error ? SEVERITY_ERROR : SEVERITY_WARNING,
+                                    where, format, arguments);
     va_end(arguments);
+    if (diagnostic_is_shown(diagnostic)) {
     diagnostic->flag = arena_format(diagnostics->arena, "-W%s%s", is_error ? "error=" : "",
                                     warnings[warning].name);
-    append(diagnostics, diagnostic);
+    }
     return diagnostic;
 }
 
@@ -314,6 +334,6 @@ void diagnostics_print(const Diagnostics *diagnostics, FILE *stream, ColorMode c
         }
         print_includes(diagnostics, one->where, stream, colored);
     }
-    print_rest(stream, diagnostics->error_count - diagnostics->shown_errors, "error");
-    print_rest(stream, diagnostics->warning_count - diagnostics->shown_warnings, "warning");
+    print_rest(stream, diagnostics->error_count - diagnostics->shown_errors - diagnostics->repeated_errors, "error");
+    print_rest(stream, diagnostics->warning_count - diagnostics->shown_warnings - diagnostics->repeated_warnings, "warning");
 }

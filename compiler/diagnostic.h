@@ -4,7 +4,8 @@
  *      ^~~~~
  *   file:line:col: note: text
  *   hint: text
- * At most 20 errors are kept; further ones are counted. */
+ * At most 20 errors are kept; further ones are counted. The same text at the same place is kept
+ * once. */
 #ifndef CNNC_DIAGNOSTIC_H
 #define CNNC_DIAGNOSTIC_H
 

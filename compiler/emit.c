@@ -1,5 +1,5 @@
-#include "emit_internal.h"
 #include "compose.h"
+#include "emit_internal.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -13,8 +13,8 @@ static const char *constant_name(Emitter *emitter, const char *prefix, const cha
     text_init(&name, emitter->arena);
     text_add(&name, prefix);
     for (const char *c = string; *c != '\0'; c++)
-        text_add_character(
-            &name, isalnum((unsigned char)*c) ? (char)toupper((unsigned char)*c) : '_');
+        text_add_character(&name,
+                           isalnum((unsigned char)*c) ? (char)toupper((unsigned char)*c) : '_');
     const char *free_name = name.bytes;
     for (int number = 2; name_find(emitter->taken, free_name) != NULL; number++)
         free_name = arena_format(emitter->arena, "%s_%d", name.bytes, number);
@@ -24,8 +24,9 @@ static const char *constant_name(Emitter *emitter, const char *prefix, const cha
 
 static const char *placement_constant(Emitter *emitter, const Placement *placement) {
     bool both = placement->in_sequence[0] && placement->in_sequence[1];
-    const char *prefix = both ? "SHARED_" : placement->in_sequence[SEQUENCE_TRAINING] ? "TRAINING_"
-                                                                                      : "EVALUATION_";
+    const char *prefix = both                                        ? "SHARED_"
+                         : placement->in_sequence[SEQUENCE_TRAINING] ? "TRAINING_"
+                                                                     : "EVALUATION_";
     const char *name = placement->tensor != NULL ? placement->tensor->name
                                                  : placement_name(emitter->arena, placement);
     return constant_name(emitter, prefix, name);
@@ -38,7 +39,7 @@ const char *parameter_constant(const Emitter *emitter, const Tensor *tensor) {
 static void name_parameters(Emitter *emitter) {
     const Graph *graph = emitter->input->graph;
     size_t layers = (size_t)graph->network->layer_count;
-    emitter->parameter_names = ARENA_ARRAY(emitter->arena, const char *, layers * MAX_PARAMETERS);
+    emitter->parameter_names = ARENA_ARRAY(emitter->arena, const char *, layers *MAX_PARAMETERS);
     emitter->connection_names = ARENA_ARRAY(emitter->arena, const char *, layers);
     for (size_t i = 0; i < layers; i++) {
         const LayerTensors *tensors = &graph->layer_tensors[i];

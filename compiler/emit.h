@@ -1,4 +1,5 @@
-/* The emitted program: the runtime's skeleton with the regions filled that depend on the network. */
+/* The emitted program: the runtime's skeleton with the regions filled that depend on the network.
+ */
 #ifndef CNNC_EMIT_H
 #define CNNC_EMIT_H
 

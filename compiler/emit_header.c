@@ -22,7 +22,8 @@ static Row layer_row(const Emitter *emitter, const Layer *layer) {
     Arena *arena = emitter->arena;
     ParameterTotals totals = layer_parameters(layer);
     return (Row){{layer->name, layer->op->name, shape_text(arena, &layer->output),
-                  number_text(arena, totals.weights + totals.biases), number_text(arena, layer->cost.flops),
+                  number_text(arena, totals.weights + totals.biases),
+                  number_text(arena, layer->cost.flops),
                   number_text(arena, emit_line_of(emitter, layer))}};
 }
 
@@ -96,11 +97,12 @@ void emit_header_comment(Emitter *emitter) {
                 options->options != NULL && *options->options != '\0' ? "; " : "", options->target,
                 options->max_batch,
                 options->infer_only ? "inference only" : "training and inference");
-    text_add(out, " * Build: cc -O3 -march=native -fopenmp FILE.c -o NAME -lm\n"
-                  " * Use: ./NAME help\n"
-                  " *\n"
-                  " * The description:\n"
-                  " *\n");
+    text_add(out,
+             " * Build: cc -O3 -march=native -fopenmp FILE.c -o NAME -lm\n"
+             " * Use: ./NAME help\n"
+             " *\n"
+             " * The description:\n"
+             " *\n");
     wrap_verbatim(out, " *     ", network->source);
     text_add(out, " *\n * The layers, for one example:\n *\n");
     emit_layer_rows(emitter);

@@ -23,7 +23,13 @@ void emit_configuration(Emitter *emitter) {
 
 /* ---- Settings: one row for each field of settings.h ---- */
 
-typedef enum FieldType { FIELD_INTEGER, FIELD_SEED, FIELD_NUMBER, FIELD_STRING, FIELD_ENUM } FieldType;
+typedef enum FieldType {
+    FIELD_INTEGER,
+    FIELD_SEED,
+    FIELD_NUMBER,
+    FIELD_STRING,
+    FIELD_ENUM
+} FieldType;
 
 typedef struct Field {
     const char *name;
@@ -38,8 +44,10 @@ static const char *const schedule_words[] = {"SCHEDULE_CONSTANT", "SCHEDULE_STEP
                                              "SCHEDULE_PLATEAU"};
 static const char *const format_words[] = {"DATA_SYNTHETIC", "DATA_IDX", "DATA_NPY"};
 
-#define TRAIN(type, name) {#name, type, offsetof(TrainSettings, name), NULL}
-#define TRAIN_ENUM(name, words) {#name, FIELD_ENUM, offsetof(TrainSettings, name), words}
+#define TRAIN(type, name)                                                                          \
+    { #name, type, offsetof(TrainSettings, name), NULL }
+#define TRAIN_ENUM(name, words)                                                                    \
+    { #name, FIELD_ENUM, offsetof(TrainSettings, name), words }
 static const Field train_fields[] = {
     TRAIN_ENUM(loss, loss_words),
     TRAIN(FIELD_NUMBER, label_smoothing),
@@ -63,15 +71,14 @@ static const Field train_fields[] = {
     TRAIN(FIELD_NUMBER, head_weight),
 };
 
-#define DATA(type, name) {#name, type, offsetof(DataSettings, name), NULL}
-#define DATA_ENUM(name, words) {#name, FIELD_ENUM, offsetof(DataSettings, name), words}
+#define DATA(type, name)                                                                           \
+    { #name, type, offsetof(DataSettings, name), NULL }
+#define DATA_ENUM(name, words)                                                                     \
+    { #name, FIELD_ENUM, offsetof(DataSettings, name), words }
 static const Field data_fields[] = {
-    DATA_ENUM(format, format_words),
-    DATA(FIELD_STRING, path),
-    DATA(FIELD_STRING, validation_path),
-    DATA(FIELD_NUMBER, scale),
-    DATA(FIELD_NUMBER, shift),
-    DATA(FIELD_INTEGER, synthetic_count),
+    DATA_ENUM(format, format_words),     DATA(FIELD_STRING, path),
+    DATA(FIELD_STRING, validation_path), DATA(FIELD_NUMBER, scale),
+    DATA(FIELD_NUMBER, shift),           DATA(FIELD_INTEGER, synthetic_count),
 };
 
 static void emit_field(Text *out, const Field *field, const void *settings) {

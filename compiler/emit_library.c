@@ -39,6 +39,7 @@ static bool replace_name(Text *out, const char **at, const char *prefix) {
     const char *name = *at + strlen(NAME_MACRO);
     text_add_bytes(out, name, (size_t)(close - name));
     *at = close + 1;
+    replace(out, at, " * ", " *"); /* a formatter took the type for a factor */
     return true;
 }
 

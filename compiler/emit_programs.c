@@ -47,8 +47,8 @@ void emit_kernels(Emitter *emitter) {
     for (int i = 0; i < kernels->function_count; i++) {
         const Function *function = kernels->functions[i];
         emit_function_comment(emitter, function);
-        const char *head = arena_format(emitter->arena, "static KERNEL void %s%s {",
-                                        function->name, function->parameters);
+        const char *head = arena_format(emitter->arena, "static KERNEL void %s%s {", function->name,
+                                        function->parameters);
         wrap_line(emitter->out, 0, 2 * INDENT_WIDTH, head);
         text_add(emitter->out, function->body);
         text_add(emitter->out, "}\n\n");
@@ -72,8 +72,7 @@ static const char *argument_text(const Emitter *emitter, const Buffer *buffer) {
         return arena_argument(emitter, buffer);
     switch (tensor->role) {
     case TENSOR_PARAMETER:
-        return arena_format(emitter->arena, "parameters + %s",
-                            parameter_constant(emitter, tensor));
+        return arena_format(emitter->arena, "parameters + %s", parameter_constant(emitter, tensor));
     case TENSOR_PARAMETER_GRADIENT:
         return arena_format(emitter->arena, "gradients + %s", parameter_constant(emitter, tensor));
     case TENSOR_CONSTANT:
@@ -115,6 +114,25 @@ static const char *step_title(const Emitter *emitter, const Group *group) {
                         group_layers(emitter->arena, group));
 }
 
+/* The call on the line of the macro around it, or below that. */
+static void emit_call(Emitter *emitter, const char *timed, const char *function,
+                      const char *const *arguments, int count) {
+    Text line;
+    text_init(&line, emitter->arena);
+    text_format(&line, "%s(", function);
+    for (int i = 0; i < count; i++)
+        text_format(&line, "%s%s", i > 0 ? ",\001" : "", arguments[i]);
+    text_add(&line, "));");
+    int indent = INDENT_WIDTH;
+    if (strlen(timed) + 1 + line.length + INDENT_WIDTH <= LINE_WIDTH) {
+        wrap_line(emitter->out, indent, 0,
+                  arena_format(emitter->arena, "%s %s", timed, line.bytes));
+        return;
+    }
+    wrap_line(emitter->out, indent, 0, timed);
+    wrap_line(emitter->out, indent + (int)strlen("TIMED("), INDENT_WIDTH, line.bytes);
+}
+
 /* TIMED(network, LAYER, PHASE, function(arguments)); */
 static void emit_step(Emitter *emitter, const Step *step) {
     const KernelUse *use = step->use;
@@ -133,14 +151,9 @@ static void emit_step(Emitter *emitter, const Step *step) {
     for (int i = 0; i < use->argument_count; i++)
         arguments[count++] = argument_text(emitter, use->arguments[i]);
     wrap_comment(emitter->out, INDENT_WIDTH, step_title(emitter, step->group));
-    Text line;
-    text_init(&line, emitter->arena);
-    text_format(&line, "TIMED(network,\001%d,\001%s,\001%s(", node->layer->index,
-                timing_phase(node->role), step->function->name);
-    for (int i = 0; i < count; i++)
-        text_format(&line, "%s%s", i > 0 ? ",\002" : "", arguments[i]);
-    text_add(&line, "));");
-    wrap_line(emitter->out, INDENT_WIDTH, INDENT_WIDTH, line.bytes);
+    const char *timed = arena_format(emitter->arena, "TIMED(network, %d, %s,", node->layer->index,
+                                     timing_phase(node->role));
+    emit_call(emitter, timed, step->function->name, arguments, count);
 }
 
 /* What the calls of a program use of the network. */
@@ -158,8 +171,8 @@ static ProgramUse program_use(const StepList *list) {
             const Tensor *tensor = buffer->scratch ? NULL : tensor_storage(buffer->tensor);
             bool parameter = tensor != NULL && tensor->role == TENSOR_PARAMETER;
             bool gradient = tensor != NULL && tensor->role == TENSOR_PARAMETER_GRADIENT;
-            bool elsewhere = tensor != NULL && (tensor->role == TENSOR_CONSTANT ||
-                                                tensor->role >= TENSOR_LABELS);
+            bool elsewhere = tensor != NULL &&
+                             (tensor->role == TENSOR_CONSTANT || tensor->role >= TENSOR_LABELS);
             program.parameters = program.parameters || parameter;
             program.parameters_written =
                 program.parameters_written || (parameter && buffer->written);

@@ -132,9 +132,9 @@ static void emit_constants(Emitter *emitter) {
 /* How the emitted program draws a parameter: what depends on its shape is worked out here. */
 static void emit_initialiser(Text *out, const ParameterSpec *spec) {
     static const char *const kinds[] = {
-        [INITIALISER_ZERO] = "INITIAL_CONSTANT",   [INITIALISER_CONSTANT] = "INITIAL_CONSTANT",
+        [INITIALISER_ZERO] = "INITIAL_CONSTANT",     [INITIALISER_CONSTANT] = "INITIAL_CONSTANT",
         [INITIALISER_GAUSSIAN] = "INITIAL_GAUSSIAN", [INITIALISER_UNIFORM] = "INITIAL_UNIFORM",
-        [INITIALISER_HE] = "INITIAL_GAUSSIAN",     [INITIALISER_GLOROT] = "INITIAL_UNIFORM",
+        [INITIALISER_HE] = "INITIAL_GAUSSIAN",       [INITIALISER_GLOROT] = "INITIAL_UNIFORM",
     };
     double value = spec->initialiser.a;
     if (spec->initialiser.kind == INITIALISER_ZERO)
@@ -184,9 +184,10 @@ static void emit_layer_table(Emitter *emitter) {
     const Network *network = emitter->input->network;
     Text line;
     text_init(&line, emitter->arena);
-    text_add(emitter->out, "/* name, kind, output, parameters, multiply-accumulates and FLOPs of "
-                           "one example */\n"
-                           "static const LayerInfo network_layers[] = {\n");
+    text_add(emitter->out,
+             "/* name, kind, output, parameters, multiply-accumulates and FLOPs of "
+             "one example */\n"
+             "static const LayerInfo network_layers[] = {\n");
     for (int i = 0; i < network->layer_count; i++) {
         const Layer *layer = network->layers[i];
         ParameterTotals totals = layer_parameters(layer);

@@ -205,8 +205,11 @@ static void read_statements(Expander *expander, Description *description, Statem
     extend_loops(expander, description);
 }
 
-/* The layer 0; NULL after an error. */
+/* The layer 0; of unknown shape where there is no usable `input`. */
 static Layer *make_input(Expander *expander, const Statement *statement) {
+    if (statement == NULL) {
+        return expand_unknown(expander, expander->place);
+    }
     const OpDef *op = op_find("INPUT");
     Binding binding = binding_create(expander->arena, op);
     Word arguments = {.name = op->name, .where = statement->where};
@@ -221,13 +224,13 @@ static Layer *make_input(Expander *expander, const Statement *statement) {
     }
     if (!positive) {
         expand_error(expander, literal->where, "every extent of the input must be at least 1");
-        return NULL;
+        return expand_unknown(expander, statement->where);
     }
     if (!evaluate_arguments(&expander->evaluator, &list, &arguments) ||
         !binding_set(&binding, &expander->evaluator, &arguments) ||
         !binding_complete(&binding, expander->diagnostics, statement->where)) {
         expander->failed = true;
-        return NULL;
+        return expand_unknown(expander, statement->where);
     }
     return expand_append(expander, op, statement->where, binding.values, NULL, 0);
 }
@@ -238,11 +241,8 @@ static void expand_heads(Expander *expander, const Description *description, Net
     Scope *scope = ARENA_NEW(expander->arena, Scope);
     scope->active = true;
     network->heads = ARENA_ARRAY(expander->arena, Head, (size_t)description->head_count + 1);
-    Layer *input = make_input(expander, description->input);
-    if (input == NULL) {
-        return;
-    }
     expander->place = description->net->name_where;
+    Layer *input = make_input(expander, description->input);
     scope->defaults = description->net_defaults;
     Layer *end = expand_chain(expander, description->net->chain, input, scope);
     network->heads[network->head_count++] = (Head){.layer = end};
@@ -284,7 +284,7 @@ static void fill_network(Expander *expander, const Description *description, Net
     network->source = expander->file->text;
     network->layer_count = expander->layer_count;
     network->layers = expander->layers;
-    name_layers(expander, description->input->name);
+    name_layers(expander, description->input == NULL ? NULL : description->input->name);
     settings_read(&expander->evaluator, description->train, description->data, network);
 }
 
@@ -308,7 +308,7 @@ Network *expand_file(Sources *sources, Diagnostics *diagnostics, SourceFile *fil
     Description description = {0};
     read_statements(&expander, &description, statements);
     Network *network = ARENA_NEW(arena, Network);
-    if (description.input == NULL || description.net == NULL || expander.stopped) {
+    if (description.net == NULL || expander.stopped) {
         return NULL;
     }
     expand_heads(&expander, &description, network);
@@ -317,7 +317,7 @@ Network *expand_file(Sources *sources, Diagnostics *diagnostics, SourceFile *fil
     }
     fill_network(&expander, &description, network);
     if (diagnostics_error_count(diagnostics) == 0) {
-        warn_unused(&expander);
+        warn_unused(&expander, statements);
     }
-    return expander.failed ? NULL : network;
+    return network;
 }

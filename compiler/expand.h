@@ -16,7 +16,9 @@ typedef struct ExpandOptions {
     int include_count;
 } ExpandOptions;
 
-/* NULL if nothing usable came out; problems are in `diagnostics`. The sources must outlive it. */
+/* Problems are in `diagnostics`. NULL if there is no network to speak of; after other errors one
+ * comes back in which layers of unknown shape stand for the parts that are wrong, so that the shapes
+ * of the others can be checked. The sources must outlive it. */
 Network *expand_file(Sources *sources, Diagnostics *diagnostics, SourceFile *file,
                      const ExpandOptions *options);
 

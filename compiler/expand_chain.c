@@ -111,6 +111,24 @@ Layer *expand_append(Expander *expander, const OpDef *op, SourceRange where, Val
     return layer;
 }
 
+static bool infer_unknown(Inference *inference, Layer *layer, Shape *output) {
+    (void)inference;
+    (void)layer;
+    (void)output;
+    return false;
+}
+
+/* Stands where an error left out a part of the network: its shape is not known, which silences the
+ * checks of everything behind it and of nothing else. */
+static const OpDef unknown_part = {.name = "UNKNOWN",
+                                   .summary = "a part of the network that has errors",
+                                   .flags = OP_INTERNAL,
+                                   .infer = infer_unknown};
+
+Layer *expand_unknown(Expander *expander, SourceRange where) {
+    return expander->stopped ? NULL : expand_append(expander, &unknown_part, where, NULL, NULL, 0);
+}
+
 static bool step_chain(Expander *expander, Task *task) {
     if (!task->started) {
         task->started = true;
@@ -287,7 +305,6 @@ static Value *bind_parameters(Expander *expander, const Unit *unit, const Statem
 static bool call_definition(Expander *expander, Task *task, Definition *definition) {
     const Unit *unit = task->unit;
     const Statement *statement = definition->statement;
-    definition->used = true;
     if (unit->has_branches) {
         expand_error(expander, unit->where, "'%s' is a def: it takes no branches", unit->name);
         return true;
@@ -515,15 +532,18 @@ Layer *expand_chain(Expander *expander, Unit *chain, Layer *input, const Scope *
             return NULL;
         }
         if (task->unit->failed && !task->started) {
+            expand_unknown(expander, task->unit->where);
             pop(expander);
             continue;
         }
         expander->scope = task->scope;
+        Unit *unit = task->unit;
         int errors = diagnostics_error_count(expander->diagnostics);
         bool done = task->step(expander, task);
         if (diagnostics_error_count(expander->diagnostics) > errors) {
             expander->failed = true;
-            task->unit->failed = true;
+            unit->failed = true;
+            expand_unknown(expander, unit->where);
         }
         if (done) {
             pop(expander);

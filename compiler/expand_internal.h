@@ -1,6 +1,6 @@
 /* What the parts of the expansion share: expand.c reads the statements, expand_scope.c finds names,
  * expand_for.c settles the reach of loops, expand_chain.c unrolls the chains, expand_labels.c keeps
- * labels and gives layers their names. */
+ * labels and gives layers their names, expand_unused.c finds what nothing uses. */
 #ifndef CNNC_EXPAND_INTERNAL_H
 #define CNNC_EXPAND_INTERNAL_H
 
@@ -18,7 +18,7 @@ typedef struct Constant {
     const char *name;
     Value value;
     SourceRange where;
-    bool used;
+    bool used; /* something names it, whether or not that is expanded */
 } Constant;
 
 /* `default` statements: each holds what the earlier ones of its kind gave as well. */
@@ -30,7 +30,7 @@ typedef struct Default {
 typedef struct Definition {
     const Statement *statement;
     const Default *defaults; /* in force where it stands */
-    bool used;
+    bool used;               /* something other than itself names it */
 } Definition;
 
 /* A running instance of a def or of one round of a repeat. Variables are found through `lexical`,
@@ -110,6 +110,10 @@ Layer *expand_chain(Expander *expander, Unit *chain, Layer *input, const Scope *
 Layer *expand_append(Expander *expander, const OpDef *op, SourceRange where, Value *attributes,
                      Layer **inputs, int input_count);
 
+/* Appends a layer of unknown shape in place of a part with errors; NULL where the expansion has
+ * stopped. */
+Layer *expand_unknown(Expander *expander, SourceRange where);
+
 /* expand_for.c: lets every `for` in a chain reach as far back as its variables are used. */
 void for_extend(Expander *expander, Unit *chain, const NameList *parameters);
 
@@ -125,6 +129,8 @@ Layer *label_find(Expander *expander, const Unit *unit);
 int label_find_all(Expander *expander, const Unit *unit, const Scope *scope, Layer ***layers);
 /* Numbers the layers and names them. */
 void name_layers(Expander *expander, const char *input_name);
-void warn_unused(Expander *expander);
+
+/* expand_unused.c: warns of constants, defs and labels of the main file that nothing names. */
+void warn_unused(Expander *expander, StatementList statements);
 
 #endif

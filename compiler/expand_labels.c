@@ -65,7 +65,6 @@ static Label *find_label(Expander *expander, const Unit *unit) {
         suggestion_hint(&suggestion, error);
         return NULL;
     }
-    label->used = true;
     if (label->last < 0) {
         /* After an error the part that holds the label may have been left out. */
         if (!expander->failed) {
@@ -179,35 +178,5 @@ void name_layers(Expander *expander, const char *input_name) {
                                      "this layer is named '%s', which is the name of another one",
                                      layer->name),
                         plain->where, "this layer has that name by its number");
-    }
-}
-
-void warn_unused(Expander *expander) {
-    uint32_t begin = expander->file->begin, end = begin + expander->file->length;
-    /* An included file may be a collection of which not everything is needed. */
-    for (int i = 0; i < name_count(expander->constants); i++) {
-        const Constant *constant = name_item_at(expander->constants, i);
-        if (!constant->used && constant->where.begin >= begin && constant->where.begin < end) {
-            diagnostic_warning(expander->diagnostics, WARNING_UNUSED, constant->where,
-                               "the constant '%s' is never used", constant->name);
-        }
-    }
-    for (int i = 0; i < name_count(expander->definitions); i++) {
-        const Definition *definition = name_item_at(expander->definitions, i);
-        SourceRange where = definition->statement->name_where;
-        if (!definition->used && where.begin >= begin && where.begin < end) {
-            diagnostic_warning(expander->diagnostics, WARNING_UNUSED, where,
-                               "the def '%s' is never used", definition->statement->name);
-        }
-    }
-    for (int i = 0; i < name_count(expander->labels); i++) {
-        const Label *label = name_item_at(expander->labels, i);
-        /* A label that names a layer is of use by that alone. */
-        bool names_layer = label->instance_count == 1 && expander->log[label->last].made_layer;
-        if (!label->used && !names_layer && label->instance_count > 0 &&
-            label->where.begin >= begin && label->where.begin < end) {
-            diagnostic_warning(expander->diagnostics, WARNING_UNUSED, label->where,
-                               "the label '@%s' is never used", label->name);
-        }
     }
 }

@@ -49,12 +49,8 @@ static const Value *find(void *context, const char *name) {
     if (variable != NULL) {
         return variable;
     }
-    Constant *constant = name_find(expander->constants, name);
-    if (constant == NULL) {
-        return NULL;
-    }
-    constant->used = true;
-    return &constant->value;
+    const Constant *constant = name_find(expander->constants, name);
+    return constant == NULL ? NULL : &constant->value;
 }
 
 static void offer(void *context, Suggestion *suggestion) {

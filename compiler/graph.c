@@ -19,6 +19,7 @@ Tensor *graph_tensor(Graph *graph, TensorRole role, const Layer *layer, const ch
     tensor->offset = -1;
     tensor->last_reader = tensor->first_use = tensor->last_use = -1;
     ARENA_GROW(graph->arena, graph->tensors, graph->tensor_count, graph->tensor_capacity);
+    tensor->number = graph->tensor_count;
     graph->tensors[graph->tensor_count++] = tensor;
     return tensor;
 }

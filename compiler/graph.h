@@ -22,6 +22,7 @@ typedef enum TensorRole {
 typedef struct Tensor Tensor;
 struct Tensor {
     const char *name; /* "conv1", "conv1.weight" */
+    int number;       /* in graph->tensors */
     TensorRole role;
     ElementType type;
     bool per_example; /* the batch is a further, first axis */

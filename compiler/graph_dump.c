@@ -50,13 +50,6 @@ typedef struct Check {
     bool sound;
 } Check;
 
-static int tensor_number(const Graph *graph, const Tensor *tensor) {
-    for (int i = 0; i < graph->tensor_count; i++)
-        if (graph->tensors[i] == tensor)
-            return i;
-    return -1;
-}
-
 /* Tensors that hold a value before the first node runs. */
 static bool is_given(const Tensor *tensor) {
     switch (tensor->role) {
@@ -74,8 +67,7 @@ static void check_node(Check *check, const Node *node) {
     Tensor **tensors = ARENA_ARRAY(check->graph->arena, Tensor *, (size_t)capacity);
     int count = node_reads(node, tensors, capacity);
     for (int i = 0; i < count; i++) {
-        int number = tensor_number(check->graph, tensors[i]);
-        if (number < 0 || !(check->written[number] || is_given(tensors[i]))) {
+        if (!check->written[tensors[i]->number] && !is_given(tensors[i])) {
             fprintf(check->stream, "%s of %s reads %s before anything has written it\n",
                     role_name(node->role), node->layer->name, tensors[i]->name);
             check->sound = false;
@@ -83,7 +75,7 @@ static void check_node(Check *check, const Node *node) {
     }
     count = node_writes(node, tensors, capacity);
     for (int i = 0; i < count; i++)
-        check->written[tensor_number(check->graph, tensors[i])] = true;
+        check->written[tensors[i]->number] = true;
 }
 
 bool graph_verify(const Graph *graph, FILE *stream) {

@@ -147,11 +147,16 @@ static const char *function_name(Arena *arena, const NameTable *taken, const Gro
 
 /* ---- Sharing ---- */
 
-/* FNV-1a. */
+/* FNV-1a over words of eight bytes: it only finds candidates, which are then compared. */
 static uint64_t hash_of(const Text *text) {
     uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < text->length; i++)
-        hash = (hash ^ (unsigned char)text->bytes[i]) * 1099511628211u;
+    for (size_t i = 0; i < text->length; i += sizeof hash) {
+        uint64_t word = 0;
+        size_t left = text->length - i;
+        memcpy(&word, text->bytes + i, left < sizeof word ? left : sizeof word);
+        hash = (hash ^ word) * 1099511628211u;
+        hash ^= hash >> 32;
+    }
     return hash;
 }
 

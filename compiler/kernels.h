@@ -1,5 +1,6 @@
 /* The functions of the emitted file: every step of every program is a call of one. Steps whose
- * kernels print alike share a function, so that code grows with distinct kernels, not with depth. */
+ * kernels print alike share a function, so that code grows with distinct kernels, not with depth.
+ */
 #ifndef CNNC_KERNELS_H
 #define CNNC_KERNELS_H
 
@@ -18,7 +19,7 @@ typedef struct Function {
     size_t length;          /* of the text */
     uint64_t hash;
     int step_count, step_capacity;
-    struct Step **steps; /* the calls of it, in the order of the programs; at least one */
+    struct Step **steps;   /* the calls of it, in the order of the programs; at least one */
     struct Function *next; /* of the same bucket while functions are being found */
 } Function;
 
@@ -48,14 +49,15 @@ typedef struct Kernels {
 } Kernels;
 
 Kernels *kernels_create(Arena *arena, int max_batch);
-/* Adds a call at the end of a program and names the kernel after the group; names are made unique by
- * kernels_share. Programs are filled in their order. */
+/* Adds a call at the end of a program and names the kernel after the group; names are made unique
+ * by kernels_share. Programs are filled in their order. */
 Step *kernels_add_step(Kernels *kernels, ProgramId program, const Group *group, Kernel *kernel);
 /* Prints all kernels, finds those that are equal and names them (Kernel.name too). To be called
  * once, when all kernels are finished. */
 void kernels_share(Kernels *kernels);
 
-/* What the group computes: "conv5x5_relu_6x28x28", "conv5x5_16x10x10_data_gradient_through_relu". */
+/* What the group computes: "conv5x5_relu_6x28x28", "conv5x5_16x10x10_data_gradient_through_relu".
+ */
 const char *group_name(Arena *arena, const Group *group);
 /* The group's layers as the description names them: "conv1-relu1". */
 const char *group_layers(Arena *arena, const Group *group);

@@ -123,6 +123,7 @@ typedef struct Stmt {
     bool simd;
     Variable *simd_sum; /* of an innermost reduction: the scalar that it adds to */
     bool unroll;
+    bool rolled; /* the C compiler must not unroll it: its body fills the registers */
 
     Block body;      /* FOR, IF */
     Block otherwise; /* IF */

@@ -69,7 +69,9 @@ static bool infer_shapes(Compilation *compilation) {
     int largest = compilation->options->batch;
     if (largest && network->train.batch > largest)
         network->train.batch = largest; /* --batch=N leaves no room for more in training either */
-    return network_infer(network, compilation->diagnostics);
+    /* A description with errors comes this far, so that one run reports those of the shapes too. */
+    return network_infer(network, compilation->diagnostics) &&
+           diagnostics_error_count(compilation->diagnostics) == 0;
 }
 
 static bool write_explanation(Compilation *compilation) {
@@ -344,8 +346,7 @@ static int compile(Arena *arena, const Options *options) {
     bool good = keeps_input(&compilation);
     for (size_t i = 0; good && i < sizeof phases / sizeof phases[0]; i++) {
         if (phases[i].wanted(options))
-            good = phases[i].run(&compilation) &&
-                   diagnostics_error_count(compilation.diagnostics) == 0;
+            good = phases[i].run(&compilation);
     }
     diagnostics_print(compilation.diagnostics, stderr, options->color);
     good = good && commit(&compilation);

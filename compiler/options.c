@@ -394,7 +394,8 @@ static bool parse_option(Parse *parse, int argc, char *const *argv, int *index) 
     if (row->form == FORM_PLAIN && value)
         return fail(parse, "%s takes no value", row->spelling);
     if (row->form == FORM_VALUE && !value) {
-        if (*index + 1 >= argc)
+        const char *attached = NULL;
+        if (*index + 1 >= argc || find_row(argv[*index + 1], &attached))
             return fail(parse, "%s needs %s after it", row->spelling, row->value);
         value = argv[++*index];
     }

@@ -88,8 +88,8 @@ static Placement *add_placement(Planner *planner, const void *key, int64_t eleme
     Placement *placement = ARENA_NEW(plan->arena, Placement);
     placement->number = plan->placement_count;
     placement->offset = -1;
-    planner->fits = planner->fits && piece_bytes(&plan->options, elements, per_example, type,
-                                                 &placement->bytes);
+    planner->fits = planner->fits &&
+                    piece_bytes(&plan->options, elements, per_example, type, &placement->bytes);
     ARENA_GROW(plan->arena, plan->placements, plan->placement_count, plan->placement_capacity);
     plan->placements[plan->placement_count++] = placement;
     size_t slot = find_slot(plan->index, key);
@@ -180,7 +180,8 @@ static void find_lives(Planner *planner, const Graph *graph, const Kernels *kern
 /* ---- Placement ---- */
 
 static bool alive_together(const Placement *a, const Placement *b) {
-    bool same = (a->in_sequence[0] && b->in_sequence[0]) || (a->in_sequence[1] && b->in_sequence[1]);
+    bool same =
+        (a->in_sequence[0] && b->in_sequence[0]) || (a->in_sequence[1] && b->in_sequence[1]);
     return same && a->first <= b->last && b->first <= a->last;
 }
 
@@ -345,10 +346,10 @@ static void set_offsets(Plan *plan, const Graph *graph) {
 
 static void report_too_much(const Plan *plan, int64_t peak, Diagnostics *diagnostics) {
     SourceRange nowhere = {0, 0};
-    Diagnostic *error = diagnostic_error(
-        diagnostics, nowhere,
-        "a batch of %d needs %" PRId64 " bytes of memory, but --mem allows %" PRId64,
-        plan->options.max_batch, peak, plan->options.memory_limit);
+    Diagnostic *error = diagnostic_error(diagnostics, nowhere,
+                                         "a batch of %d needs %" PRId64
+                                         " bytes of memory, but --mem allows %" PRId64,
+                                         plan->options.max_batch, peak, plan->options.memory_limit);
     diagnostic_note(error, nowhere,
                     "parameters %" PRId64 ", gradients %" PRId64 ", optimizer %" PRId64
                     ", arena %" PRId64 " bytes",
@@ -359,9 +360,8 @@ static void report_too_much(const Plan *plan, int64_t peak, Diagnostics *diagnos
     qsort(order, (size_t)plan->placement_count, sizeof *order, compare_size);
     for (int i = 0; i < LISTED_PIECES && i < plan->placement_count; i++) {
         const Layer *layer = order[i]->tensor != NULL ? order[i]->tensor->layer : NULL;
-        diagnostic_note(error, layer != NULL ? layer->where : nowhere,
-                        "%s takes %" PRId64 " bytes", placement_name(plan->arena, order[i]),
-                        order[i]->bytes);
+        diagnostic_note(error, layer != NULL ? layer->where : nowhere, "%s takes %" PRId64 " bytes",
+                        placement_name(plan->arena, order[i]), order[i]->bytes);
     }
     diagnostic_hint(error, "a smaller --batch needs less");
 }

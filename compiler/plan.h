@@ -3,12 +3,13 @@
  * Evaluation (forward, loss) and training (forward_training, backward, backward_input) never run at
  * the same time and use the same arena from its start. A tensor is alive from the first step of its
  * sequence that touches it to the last, as the arguments of the calls say; a tensor that no call
- * passes (it exists only inside a fused group) gets no memory. Input and output are alive throughout
- * and lie at the same place in both sequences; the input's gradient stays alive once it is there; a
- * scratch buffer lives for one step. Placement is greedy by size: in decreasing order of size each
- * piece goes into the smallest gap that it fits between those already placed that are alive at the
- * same time (offline dynamic storage allocation; Pisarchyk and Lee, "Efficient memory management for
- * deep neural net inference", 2020, section 5.2). Pieces start at multiples of 64 bytes. */
+ * passes (it exists only inside a fused group) gets no memory. Input and output are alive
+ * throughout and lie at the same place in both sequences; the input's gradient stays alive once it
+ * is there; a scratch buffer lives for one step. Placement is greedy by size: in decreasing order
+ * of size each piece goes into the smallest gap that it fits between those already placed that are
+ * alive at the same time (offline dynamic storage allocation; Pisarchyk and Lee, "Efficient memory
+ * management for deep neural net inference", 2020, section 5.2). Pieces start at multiples of 64
+ * bytes. */
 #ifndef CNNC_PLAN_H
 #define CNNC_PLAN_H
 
@@ -30,7 +31,7 @@ typedef struct Placement {
     const Step *step;      /* the call that first touches it; NULL: none does */
     Sequence sequence;     /* of `step` */
     bool fixed;            /* the input or an output: placed before the others */
-    bool read_first;       /* its first use reads what nothing has written: an error but for input */
+    bool read_first; /* its first use reads what nothing has written: an error but for input */
     bool in_sequence[SEQUENCE_COUNT];
     int first, last; /* steps of its sequence, inclusive; everything where in_sequence is both */
     int64_t bytes;   /* a multiple of the alignment */
@@ -45,7 +46,7 @@ typedef struct Plan {
     int placement_count, placement_capacity;
     Placement **placements; /* in the order of first use, evaluation first; input and output lead */
     PlanIndex *index;
-    int sequence_length[SEQUENCE_COUNT]; /* steps */
+    int sequence_length[SEQUENCE_COUNT];    /* steps */
     int64_t sequence_bytes[SEQUENCE_COUNT]; /* of the arena that each sequence uses */
     int64_t arena_size;                     /* reals: what the larger one needs */
     int64_t input_offset, output_offset, input_gradient_offset; /* reals; 0 where there is none */

@@ -110,6 +110,10 @@ void text_add_double(Text *text, double value) {
         text_add(text, value < 0 ? "-INFINITY" : "INFINITY");
         return;
     }
+    if (value == floor(value) && fabs(value) < 1e6) {
+        text_format(text, "%.1f", value);
+        return;
+    }
     char digits[40];
     for (int precision = 1; precision <= 17; precision++) {
         snprintf(digits, sizeof digits, "%.*g", precision, value);

@@ -8,20 +8,23 @@ static bool is_break(char c) {
     return c >= WRAP_OUTERMOST && c <= WRAP_INNERMOST;
 }
 
-/* Where to break a line of which `room` columns fit and `next_room` on the next one: at a place after
- * which the rest fits if there is one; then at the outermost; then at the last. If nothing fits, the
- * first place at all; 0: nowhere. */
+/* Where to break a line of which `room` columns fit, and `next_room` on the next one: at the last of
+ * the outermost places that fit, but there (behind the = of an assignment) only if the rest then
+ * fits, unless there is no other. If nothing fits, the first place at all; 0: nowhere. */
 static size_t find_break(const char *line, size_t length, size_t room, size_t next_room) {
     size_t best = 0;
+    int best_depth = 0;
     for (size_t i = 1; i < length; i++) {
         if (!is_break(line[i]))
             continue;
         if (i > room)
             return best > 0 ? best : i;
-        bool fits = length - i - 1 <= next_room;
-        bool best_fits = best > 0 && length - best - 1 <= next_room;
-        if (best == 0 || (fits && !best_fits) || (fits == best_fits && line[i] <= line[best]))
+        bool rest_fits = length - i - 1 <= next_room;
+        int depth = line[i] == WRAP_OUTERMOST && !rest_fits ? WRAP_INNERMOST + 1 : line[i];
+        if (best == 0 || depth <= best_depth) {
             best = i;
+            best_depth = depth;
+        }
     }
     return best;
 }
@@ -60,8 +63,12 @@ void wrap_line(Text *out, int indent, int deeper, const char *line) {
 
 /* Length of a well-formed UTF-8 sequence at `bytes`, its code point in *code; 0: it is none. */
 static int decode(const unsigned char *bytes, uint32_t *code) {
-    int length = bytes[0] < 0x80 ? 1 : bytes[0] < 0xc2 ? 0 : bytes[0] < 0xe0 ? 2
-                 : bytes[0] < 0xf0 ? 3 : bytes[0] < 0xf5 ? 4 : 0;
+    int length = bytes[0] < 0x80   ? 1
+                 : bytes[0] < 0xc2 ? 0
+                 : bytes[0] < 0xe0 ? 2
+                 : bytes[0] < 0xf0 ? 3
+                 : bytes[0] < 0xf5 ? 4
+                                   : 0;
     static const unsigned char first_mask[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
     uint32_t value = bytes[0] & first_mask[length];

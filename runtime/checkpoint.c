@@ -21,7 +21,8 @@ typedef struct CheckpointField {
     size_t offset;
 } CheckpointField;
 
-#define CHECKPOINT_FIELD(type, member) {"trainer." #member, type, offsetof(TrainerState, member)}
+#define CHECKPOINT_FIELD(type, member)                                                             \
+    { "trainer." #member, type, offsetof(TrainerState, member) }
 static const CheckpointField checkpoint_fields[] = {
     CHECKPOINT_FIELD(CHECKPOINT_UNSIGNED, seed),
     CHECKPOINT_FIELD(CHECKPOINT_LONG, batch),
@@ -116,13 +117,13 @@ RUNTIME_API bool checkpoint_save(const Network *network, const TrainSettings *se
     size_t count = 0, most = (size_t)info->parameter_tensors +
                              (size_t)states * (size_t)checkpoint_trainable_count(info);
     SafeTensorSource *sources = calloc(most + 1, sizeof *sources);
-    SafeMetadataSource metadata[CHECKPOINT_FIELDS + 1];
+    SafeMetadataSource metadata[CHECKPOINT_FIELDS + 1] = {{0}};
     if (sources == NULL) {
         return problem_out_of_memory(problem, path);
     }
     for (int i = 0; i < info->parameter_tensors; i++) {
-        weights_describe(&info->parameters[i], "",
-                         network->parameters + info->parameters[i].offset, &sources[count++]);
+        weights_describe(&info->parameters[i], "", network->parameters + info->parameters[i].offset,
+                         &sources[count++]);
     }
     for (int s = 0; s < states; s++) {
         const real *numbers = network->optimizer_state + (size_t)s * info->trainable_size;
@@ -130,16 +131,15 @@ RUNTIME_API bool checkpoint_save(const Network *network, const TrainSettings *se
         snprintf(prefix, sizeof prefix, "optimizer.%s.", optimizer->state_names[s]);
         for (int i = 0; i < info->parameter_tensors; i++) {
             if (info->parameters[i].trainable) {
-                weights_describe(&info->parameters[i], prefix,
-                                 numbers + info->parameters[i].offset, &sources[count++]);
+                weights_describe(&info->parameters[i], prefix, numbers + info->parameters[i].offset,
+                                 &sources[count++]);
             }
         }
     }
     checkpoint_write_fields(state, metadata);
     metadata[CHECKPOINT_FIELDS].key = CHECKPOINT_OPTIMIZER_KEY;
     snprintf(metadata[CHECKPOINT_FIELDS].value, sizeof metadata[0].value, "%s", optimizer->name);
-    bool good =
-        safetensors_write(path, sources, count, metadata, CHECKPOINT_FIELDS + 1, problem);
+    bool good = safetensors_write(path, sources, count, metadata, CHECKPOINT_FIELDS + 1, problem);
     free(sources);
     return good;
 }

@@ -43,8 +43,9 @@ RUNTIME_API bool command_data_settings(const NetworkInfo *info, const Options *o
         settings->path = option_text(options, OPTION_DATA);
         settings->validation_path = NULL;
         if (settings->format == DATA_SYNTHETIC) {
-            return problem_add(problem, "--data: the format is synthetic, which reads no files; "
-                                        "say --format idx or --format npy");
+            return problem_add(problem,
+                               "--data: the format is synthetic, which reads no files; "
+                               "say --format idx or --format npy");
         }
     }
     if (option_given(options, OPTION_VAL)) {
@@ -72,13 +73,15 @@ RUNTIME_API Network *command_create_network(const NetworkInfo *info, const Optio
 static ExitStatus command_run(CommandId command, const NetworkInfo *info, const Options *options,
                               Problem *problem) {
     static Command *const table[COMMAND_COUNT] = {
-        [COMMAND_INFO] = command_info,   [COMMAND_TRAIN] = command_train,
-        [COMMAND_EVAL] = command_eval,   [COMMAND_PREDICT] = command_predict,
-        [COMMAND_GRAD] = command_grad,   [COMMAND_STEP] = command_step,
-        [COMMAND_INIT] = command_init,   [COMMAND_GRADCHECK] = command_gradcheck,
+#ifndef CNNC_INFER_ONLY
+        [COMMAND_TRAIN] = command_train,     [COMMAND_GRAD] = command_grad,
+        [COMMAND_STEP] = command_step,       [COMMAND_GRADCHECK] = command_gradcheck,
+#endif
+        [COMMAND_INFO] = command_info,       [COMMAND_EVAL] = command_eval,
+        [COMMAND_PREDICT] = command_predict, [COMMAND_INIT] = command_init,
         [COMMAND_BENCH] = command_bench,
     };
-    if (command_def(command)->needs_training && !info->trainable) {
+    if (table[command] == NULL || (command_def(command)->needs_training && !info->trainable)) {
         problem_add(problem, "%s: this program was compiled with --infer and cannot train",
                     command_def(command)->name);
         return EXIT_STATUS_USAGE;

@@ -16,8 +16,10 @@ typedef enum ExitStatus {
 
 typedef ExitStatus Command(const NetworkInfo *info, const Options *options, Problem *problem);
 
-RUNTIME_API Command command_info, command_train, command_eval, command_predict, command_grad,
-    command_step, command_init, command_gradcheck, command_bench;
+RUNTIME_API Command command_info, command_eval, command_predict, command_init, command_bench;
+#ifndef CNNC_INFER_ONLY
+RUNTIME_API Command command_train, command_grad, command_step, command_gradcheck;
+#endif
 
 /* A network with the weights of --weights; NULL on failure. Warnings go to standard error. */
 RUNTIME_API Network *command_create_network(const NetworkInfo *info, const Options *options,

@@ -12,8 +12,8 @@
 
 #define BENCH_MIN_RUNS 5
 #define BENCH_MAX_RUNS 200
-#define BENCH_SECONDS 1.0        /* of runs, if there can be more than the least */
-#define BENCH_RUN_SECONDS 0.002  /* a run repeats the work until it takes this long */
+#define BENCH_SECONDS 1.0       /* of runs, if there can be more than the least */
+#define BENCH_RUN_SECONDS 0.002 /* a run repeats the work until it takes this long */
 
 typedef struct Bench {
     Network *network;
@@ -55,11 +55,11 @@ static double bench_time(Bench *bench, void (*work)(Bench *bench), long repeats)
 
 /* Seconds of one call, the median of the runs. */
 static double bench_median(Bench *bench, void (*work)(Bench *bench)) {
-    double times[BENCH_MAX_RUNS], total = 0;
+    double times[BENCH_MAX_RUNS] = {0}, total = 0;
     long repeats = 1;
     int runs = 0;
-    double once = bench_time(bench, work, 1);
-    while ((once = bench_time(bench, work, repeats)) * (double)repeats < BENCH_RUN_SECONDS &&
+    bench_time(bench, work, 1); /* brings memory and caches in */
+    while (bench_time(bench, work, repeats) * (double)repeats < BENCH_RUN_SECONDS &&
            repeats < 1L << 20) {
         repeats *= 2;
     }
@@ -221,9 +221,9 @@ RUNTIME_API ExitStatus command_bench(const NetworkInfo *info, const Options *opt
                    .batch = (int)batch};
     Timing *timing = NULL;
     Text text = {0};
-    bool good = bench.network != NULL &&
-                (!info->trainable ||
-                 optimizer_create_state(bench.network, &bench.settings, problem));
+    bool good =
+        bench.network != NULL &&
+        (!info->trainable || optimizer_create_state(bench.network, &bench.settings, problem));
     if (good && option_given(options, OPTION_LAYERS)) {
         timing = calloc((size_t)info->layer_count + 1, sizeof *timing);
         good = timing != NULL || problem_out_of_memory(problem, "the layers' times");

@@ -64,8 +64,7 @@ RUNTIME_API ExitStatus command_eval(const NetworkInfo *info, const Options *opti
         return EXIT_STATUS_USAGE;
     }
     Network *network = command_create_network(info, options, problem);
-    bool good = network != NULL &&
-                command_eval_open(info, options, &settings, &set, problem) &&
+    bool good = network != NULL && command_eval_open(info, options, &settings, &set, problem) &&
                 (indices = evaluate_all_indices(set.count, problem)) != NULL &&
                 metrics_begin(&metrics, info, true, problem);
     if (good) {

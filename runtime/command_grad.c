@@ -1,6 +1,5 @@
 #include "command.h"
 #include "data_formats.h"
-#include "initialise.h"
 #include "optimizer.h"
 #include "rng.h"
 #include "weights.h"
@@ -18,8 +17,7 @@ static bool command_grad_read(const NetworkInfo *info, const Options *options, G
     const char *input = option_text(options, OPTION_INPUT);
     const char *target = option_text(options, OPTION_TARGET);
     *batch = (GradBatch){0};
-    if (!npy_read(input, &batch->inputs, problem) ||
-        !npy_read(target, &batch->targets, problem) ||
+    if (!npy_read(input, &batch->inputs, problem) || !npy_read(target, &batch->targets, problem) ||
         !data_npy_check_inputs(input, &batch->inputs, info, problem) ||
         !data_npy_check_targets(target, &batch->targets, info, problem)) {
         return false;
@@ -49,8 +47,8 @@ static double command_grad_run(Network *network, const GradBatch *batch) {
     const NetworkInfo *info = network->info;
     const size_t targets = (size_t)batch->size * info->target_size;
     double sum = 0;
-    elements_to_real(batch->inputs.type, batch->inputs.data,
-                     (size_t)batch->size * info->input_size, network->arena + info->input_offset);
+    elements_to_real(batch->inputs.type, batch->inputs.data, (size_t)batch->size * info->input_size,
+                     network->arena + info->input_offset);
     if (info->target_is_label) {
         elements_to_labels(batch->targets.type, batch->targets.data, targets, network->labels);
     } else {
@@ -120,9 +118,9 @@ RUNTIME_API ExitStatus command_grad(const NetworkInfo *info, const Options *opti
         network->random_layers = 0;
         double loss = command_grad_run(network, &batch);
         info->backward_input(network, batch.size);
-        good = command_grad_save(network, batch.size, option_text(options, OPTION_GRADS),
-                                 problem) &&
-               (output == NULL || command_grad_save_output(network, batch.size, output, problem));
+        good =
+            command_grad_save(network, batch.size, option_text(options, OPTION_GRADS), problem) &&
+            (output == NULL || command_grad_save_output(network, batch.size, output, problem));
         printf("loss %.9g\n", loss);
     }
     command_grad_free(&batch);
@@ -150,18 +148,6 @@ RUNTIME_API ExitStatus command_step(const NetworkInfo *info, const Options *opti
         good = weights_save(network, option_text(options, OPTION_OUT_FILE), problem);
     }
     command_grad_free(&batch);
-    network_free(network);
-    return good ? EXIT_STATUS_DONE : EXIT_STATUS_FAILED;
-}
-
-RUNTIME_API ExitStatus command_init(const NetworkInfo *info, const Options *options,
-                                    Problem *problem) {
-    Network *network = network_create(info, problem);
-    bool good = network != NULL;
-    if (good) {
-        initialise_parameters(network, command_seed(info, options));
-        good = weights_save(network, option_text(options, OPTION_OUT_FILE), problem);
-    }
     network_free(network);
     return good ? EXIT_STATUS_DONE : EXIT_STATUS_FAILED;
 }

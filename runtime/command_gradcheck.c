@@ -1,8 +1,8 @@
 /* Finite differences: for a sample of the elements of every trainable tensor and of the input, the
- * central difference (L(x+h) - L(x-h))/2h of the mean loss is compared with the gradient. Where they
- * disagree a kink (ReLU, maximum) may lie nearby, and h is halved. An element is wrong if they never
- * agree although the differences settle; where the differences do not even agree with each other,
- * the element says nothing: it is skipped and counted. */
+ * central difference (L(x+h) - L(x-h))/2h of the mean loss is compared with the gradient. Where
+ * they disagree a kink (ReLU, maximum) may lie nearby, and h is halved. An element is wrong if they
+ * never agree although the differences settle; where the differences do not even agree with each
+ * other, the element says nothing: it is skipped and counted. */
 #include "command.h"
 #include "initialise.h"
 #include "rng.h"
@@ -13,8 +13,8 @@
 
 #define GRADCHECK_BATCH 3
 #define GRADCHECK_SAMPLES 12
-/* Parameters are moved a little from their initial values, so that biases of 0 behind a dead ReLU do
- * not put the next one exactly on its kink. */
+/* Parameters are moved a little from their initial values, so that biases of 0 behind a dead ReLU
+ * do not put the next one exactly on its kink. */
 #define GRADCHECK_JITTER 0.05
 #define GRADCHECK_HALVINGS 5
 #ifdef CNNC_DOUBLE
@@ -35,8 +35,8 @@ typedef struct GradCheck {
     Network *network;
     int batch;
     size_t input_count;
-    real *inputs;          /* the batch */
-    real *gradients;       /* of all parameters, then of the input */
+    real *inputs;    /* the batch */
+    real *gradients; /* of all parameters, then of the input */
     double loss;
 } GradCheck;
 
@@ -50,8 +50,7 @@ static double gradcheck_loss(GradCheck *check) {
     Network *network = check->network;
     const NetworkInfo *info = network->info;
     double sum = 0;
-    memcpy(network->arena + info->input_offset, check->inputs,
-           check->input_count * sizeof(real));
+    memcpy(network->arena + info->input_offset, check->inputs, check->input_count * sizeof(real));
     info->forward_training(network, check->batch);
     info->backward(network, check->batch);
     for (int n = 0; n < check->batch; n++) {
@@ -73,8 +72,7 @@ static void gradcheck_fill(GradCheck *check, const Options *options) {
             const bool sparse = parameter->connections != NULL;
             for (size_t k = 0; parameter->trainable && !sparse && k < parameter->size; k++) {
                 size_t at = parameter->offset + k;
-                network->parameters[at] +=
-                    (real)(GRADCHECK_JITTER * random_gaussian(key, 0, at));
+                network->parameters[at] += (real)(GRADCHECK_JITTER * random_gaussian(key, 0, at));
             }
         }
     }
@@ -102,7 +100,11 @@ static double gradcheck_difference(GradCheck *check, real *at, double step) {
     return loss / ((double)above - (double)below);
 }
 
-typedef enum GradCheckVerdict { GRADCHECK_GOOD, GRADCHECK_WRONG, GRADCHECK_SKIPPED } GradCheckVerdict;
+typedef enum GradCheckVerdict {
+    GRADCHECK_GOOD,
+    GRADCHECK_WRONG,
+    GRADCHECK_SKIPPED
+} GradCheckVerdict;
 
 /* Compares one element's gradient with differences; `floor` is the least magnitude that errors are
  * measured against. *error becomes the relative error of the last difference. */
@@ -110,7 +112,7 @@ static GradCheckVerdict gradcheck_element(GradCheck *check, real *at, double gra
                                           double *error) {
     double step = GRADCHECK_STEP * fmax(1, fabs((double)*at)), before = 0;
     bool settled = false;
-    for (int i = 0; i <= GRADCHECK_HALVINGS; i++, step /= 2) {
+    for (int i = 0; i <= GRADCHECK_HALVINGS; i++) {
         double numeric = gradcheck_difference(check, at, step);
         double noise = GRADCHECK_NOISE * REAL_EPSILON * fmax(1, fabs(check->loss)) / step;
         double scale = fmax(fmax(fabs(numeric), fabs(gradient)), floor);
@@ -121,6 +123,7 @@ static GradCheckVerdict gradcheck_element(GradCheck *check, real *at, double gra
         }
         settled = i > 0 && fabs(numeric - before) <= GRADCHECK_AGREEMENT * scale + noise;
         before = numeric;
+        step /= 2;
     }
     return settled || !isfinite(before) ? GRADCHECK_WRONG : GRADCHECK_SKIPPED;
 }
@@ -152,7 +155,10 @@ static GradCheckResult gradcheck_tensor(GradCheck *check, uint32_t number, real 
 
 static bool gradcheck_report(const char *name, int width, const GradCheckResult *result) {
     printf("%-*s  %7d  %7d  %12.3g  %s\n", width, name, result->checked, result->skipped,
-           result->error, !result->good ? "WRONG" : result->checked > 0 ? "ok" : "not checked");
+           result->error,
+           !result->good         ? "WRONG"
+           : result->checked > 0 ? "ok"
+                                 : "not checked");
     return result->good;
 }
 
@@ -170,8 +176,8 @@ static bool gradcheck_run(GradCheck *check) {
         int length = (int)strlen(info->parameters[i].name);
         width = length > width ? length : width;
     }
-    printf("loss %.9g, batch %d, %s, tolerance %g relative\n\n", check->loss, check->batch, REAL_NAME,
-           GRADCHECK_TOLERANCE);
+    printf("loss %.9g, batch %d, %s, tolerance %g relative\n\n", check->loss, check->batch,
+           REAL_NAME, GRADCHECK_TOLERANCE);
     printf("%-*s  %7s  %7s  %12s\n", width, "tensor", "checked", "skipped", "error");
     for (int i = 0; i < info->parameter_tensors; i++) {
         const ParameterInfo *parameter = &info->parameters[i];
@@ -191,8 +197,8 @@ static bool gradcheck_run(GradCheck *check) {
 RUNTIME_API ExitStatus command_gradcheck(const NetworkInfo *info, const Options *options,
                                          Problem *problem) {
     GradCheck check = {.network = command_create_network(info, options, problem),
-                       .batch = info->max_batch < GRADCHECK_BATCH ? info->max_batch
-                                                                  : GRADCHECK_BATCH};
+                       .batch =
+                           info->max_batch < GRADCHECK_BATCH ? info->max_batch : GRADCHECK_BATCH};
     bool good = false;
     check.input_count = (size_t)check.batch * info->input_size;
     check.inputs = network_allocate(check.input_count, sizeof(real));
@@ -201,8 +207,7 @@ RUNTIME_API ExitStatus command_gradcheck(const NetworkInfo *info, const Options 
         problem_out_of_memory(problem, "the gradients");
     } else if (check.network != NULL) {
         gradcheck_fill(&check, options);
-        good = gradcheck_run(&check) ||
-               problem_add(problem, "some gradients are out of tolerance");
+        good = gradcheck_run(&check) || problem_add(problem, "some gradients are out of tolerance");
     }
     network_release(check.inputs);
     network_release(check.gradients);

@@ -23,8 +23,8 @@ static void command_predict_print_top(const NetworkInfo *info, size_t example, c
     printf("\n");
 }
 
-static bool command_predict_run(Network *network, const Npy *inputs, size_t top,
-                                FileWriter *writer, Problem *problem) {
+static bool command_predict_run(Network *network, const Npy *inputs, size_t top, FileWriter *writer,
+                                Problem *problem) {
     const NetworkInfo *info = network->info;
     const size_t element = element_type_info(inputs->type)->size;
     unsigned char *taken = malloc(network_classes(info) + 1);
@@ -50,8 +50,8 @@ static bool command_predict_run(Network *network, const Npy *inputs, size_t top,
     return true;
 }
 
-static bool command_predict_write(Network *network, const Npy *inputs, size_t top,
-                                  const char *path, Problem *problem) {
+static bool command_predict_write(Network *network, const Npy *inputs, size_t top, const char *path,
+                                  Problem *problem) {
     const NetworkInfo *info = network->info;
     size_t dims[MAX_TENSOR_RANK + 1] = {inputs->dims[0]};
     FileWriter writer;
@@ -77,8 +77,9 @@ RUNTIME_API ExitStatus command_predict(const NetworkInfo *info, const Options *o
     size_t top = (size_t)option_integer(options, OPTION_TOP, output == NULL ? 1 : 0);
     Npy inputs = {0};
     if (top > 0 && !one_class) {
-        problem_add(problem, "predict: this network's outputs are not one score per class; write "
-                             "them to a file with --output");
+        problem_add(problem,
+                    "predict: this network's outputs are not one score per class; write "
+                    "them to a file with --output");
         return EXIT_STATUS_USAGE;
     }
     Network *network = command_create_network(info, options, problem);

@@ -25,9 +25,9 @@ RUNTIME_API bool data_idx_parse(const char *name, unsigned char *bytes, size_t s
                                 Problem *problem);
 
 /* npy: a directory with train-x.npy and train-y.npy, and for the test part test-x.npy and
- * test-y.npy; or just x.npy and y.npy (training part only); or a file whose name ends in x.npy, with
- * y.npy in its place for the labels. x has the examples first, then the input's shape (or all its
- * numbers in one row); y has integers where the network wants labels, else any numbers in the
+ * test-y.npy; or just x.npy and y.npy (training part only); or a file whose name ends in x.npy,
+ * with y.npy in its place for the labels. x has the examples first, then the input's shape (or all
+ * its numbers in one row); y has integers where the network wants labels, else any numbers in the
  * output's shape. */
 RUNTIME_API bool data_npy_has(const char *path, DataPart part);
 RUNTIME_API bool data_npy_open(DataSet *set, Problem *problem);

@@ -10,9 +10,9 @@
 
 typedef struct IdxContents {
     IdxFile images, labels;
-    size_t channels, height, width;    /* of an image */
-    size_t input_height, input_width;  /* of the network's input */
-    size_t top, left;                  /* where the image begins in it */
+    size_t channels, height, width;   /* of an image */
+    size_t input_height, input_width; /* of the network's input */
+    size_t top, left;                 /* where the image begins in it */
 } IdxContents;
 
 static const char *data_idx_prefix(DataPart part) {
@@ -179,7 +179,8 @@ RUNTIME_API void data_idx_read(const DataSet *set, size_t example, real *input, 
     const IdxContents *contents = set->contents;
     const real scale = (real)set->settings.scale, shift = (real)set->settings.shift;
     const size_t height = contents->height, width = contents->width;
-    const unsigned char *pixel = contents->images.data + example * contents->channels * height * width;
+    const unsigned char *pixel =
+        contents->images.data + example * contents->channels * height * width;
 
     if (height < contents->input_height || width < contents->input_width) {
         for (size_t i = 0; i < set->info->input_size; i++) {
@@ -188,8 +189,9 @@ RUNTIME_API void data_idx_read(const DataSet *set, size_t example, real *input, 
     }
     for (size_t c = 0; c < contents->channels; c++) {
         for (size_t y = 0; y < height; y++) {
-            real *row = input + (c * contents->input_height + contents->top + y) *
-                                    contents->input_width + contents->left;
+            real *row = input +
+                        (c * contents->input_height + contents->top + y) * contents->input_width +
+                        contents->left;
             for (size_t x = 0; x < width; x++) {
                 row[x] = (real)*pixel++ * scale + shift;
             }

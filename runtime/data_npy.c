@@ -12,8 +12,8 @@ typedef struct NpyContents {
 static char *data_npy_path(const char *path, DataPart part, char letter) {
     char name[32];
     if (!path_is_directory(path) || text_ends_with(path, ".npy")) {
-        char *file = part == DATA_TRAINING && text_ends_with(path, "x.npy") ? path_join("", path)
-                                                                            : NULL;
+        char *file =
+            part == DATA_TRAINING && text_ends_with(path, "x.npy") ? path_join("", path) : NULL;
         if (file != NULL) {
             memmove(file, file + 1, strlen(file)); /* the slash that path_join put in front */
             file[strlen(file) - strlen("x.npy")] = letter;

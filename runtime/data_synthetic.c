@@ -1,10 +1,10 @@
 #include "data_formats.h"
 #include "rng.h"
 
-#define SYNTHETIC_NOISE 0.5                         /* standard deviation */
+#define SYNTHETIC_NOISE 0.5                        /* standard deviation */
 #define SYNTHETIC_UNIFORM_SCALE 3.4641016151377544 /* sqrt(12): of a uniform number's deviation */
-#define SYNTHETIC_PATTERN_SEED 0x636e6e63 /* the same waves for every seed */
-#define SYNTHETIC_MAX_REGIONS 8           /* halves along up to three spatial axes */
+#define SYNTHETIC_PATTERN_SEED 0x636e6e63          /* the same waves for every seed */
+#define SYNTHETIC_MAX_REGIONS 8                    /* halves along up to three spatial axes */
 
 enum SyntheticStream { SYNTHETIC_CLASSES, SYNTHETIC_NOISE_STREAM };
 
@@ -83,10 +83,10 @@ static void data_synthetic_input(const DataSet *set, uint64_t key, const uint32_
                 random_words(key, SYNTHETIC_NOISE_STREAM, element / 4, words);
             }
             double noise = (double)words[element % 4] / 4294967296.0 - 0.5;
-            input[element] = (real)(sin(wave->phase + wave->frequency[0] * place[0] +
-                                        wave->frequency[1] * place[1] +
-                                        wave->frequency[2] * place[2]) +
-                                    SYNTHETIC_NOISE * SYNTHETIC_UNIFORM_SCALE * noise);
+            input[element] =
+                (real)(sin(wave->phase + wave->frequency[0] * place[0] +
+                           wave->frequency[1] * place[1] + wave->frequency[2] * place[2]) +
+                       SYNTHETIC_NOISE * SYNTHETIC_UNIFORM_SCALE * noise);
         }
     }
 }
@@ -103,8 +103,8 @@ RUNTIME_API void data_synthetic_read(const DataSet *set, size_t example, real *i
 
     /* A single output still tells two classes apart; without positions all regions are alike. */
     for (uint32_t i = 0; i < SYNTHETIC_MAX_REGIONS; i++) {
-        classes[i] = random_bits(key, SYNTHETIC_CLASSES, regions ? i : 0) %
-                     (channels > 1 ? channels : 2);
+        classes[i] =
+            random_bits(key, SYNTHETIC_CLASSES, regions ? i : 0) % (channels > 1 ? channels : 2);
     }
     data_synthetic_input(set, key, classes, input);
     for (size_t p = 0; p < positions; p++) {

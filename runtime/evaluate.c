@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-RUNTIME_API void evaluate(Network *network, const DataSet *set, const size_t *indices,
-                          size_t count, int batch, Metrics *metrics) {
+RUNTIME_API void evaluate(Network *network, const DataSet *set, const size_t *indices, size_t count,
+                          int batch, Metrics *metrics) {
     for (size_t begin = 0; begin < count; begin += (size_t)batch) {
         size_t left = count - begin;
         int size = left < (size_t)batch ? (int)left : batch;

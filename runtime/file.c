@@ -37,6 +37,7 @@ RUNTIME_API unsigned char *file_read(const char *path, size_t *size, Problem *pr
         }
         if (length < capacity) {
             fclose(stream);
+            bytes[length] = 0;
             *size = length;
             return bytes;
         }

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* Returns malloc'ed bytes, never NULL on success, to be freed by the caller. */
+/* Returns malloc'ed bytes with a further zero byte behind them; NULL on failure. */
 RUNTIME_API unsigned char *file_read(const char *path, size_t *size, Problem *problem);
 
 /* "directory/name", malloc'ed; NULL when memory runs out. */

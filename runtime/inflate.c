@@ -15,8 +15,8 @@ typedef struct Inflate {
     int bit_count;
     unsigned char *out;
     size_t length, capacity, limit;
-    size_t member_begin;  /* distances may not reach back beyond it */
-    const char *mistake;  /* NULL: none so far */
+    size_t member_begin; /* distances may not reach back beyond it */
+    const char *mistake; /* NULL: none so far */
 } Inflate;
 
 /* A canonical Huffman code: how many codes there are of each length, and the symbols in the order
@@ -119,8 +119,8 @@ static int inflate_symbol(Inflate *state, const InflateCode *code) {
 }
 
 static bool inflate_match(Inflate *state, const InflateCode *distances, int length_symbol) {
-    static const uint16_t length_base[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,
-                                             15, 17, 19, 23, 27, 31, 35, 43, 51,  59,
+    static const uint16_t length_base[29] = {3,  4,  5,  6,   7,   8,   9,   10,  11, 13,
+                                             15, 17, 19, 23,  27,  31,  35,  43,  51, 59,
                                              67, 83, 99, 115, 131, 163, 195, 227, 258};
     static const unsigned char length_extra[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
                                                    2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};

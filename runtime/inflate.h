@@ -1,5 +1,5 @@
-/* gzip (RFC 1952) and DEFLATE (RFC 1951) decompression. Every member's CRC-32 and length is checked;
- * no input makes it read or write out of bounds. */
+/* gzip (RFC 1952) and DEFLATE (RFC 1951) decompression. Every member's CRC-32 and length is
+ * checked; no input makes it read or write out of bounds. */
 #ifndef CNNC_INFLATE_H
 #define CNNC_INFLATE_H
 

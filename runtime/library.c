@@ -23,7 +23,7 @@ struct NETWORK_NAME(instance) {
     Problem problem;
 };
 
-NETWORK_NAME(instance) *NETWORK_NAME(create)(void) {
+NETWORK_NAME(instance) * NETWORK_NAME(create)(void) {
     NETWORK_NAME(instance) *instance = calloc(1, sizeof *instance);
     if (instance == NULL) {
         return NULL;
@@ -39,25 +39,25 @@ NETWORK_NAME(instance) *NETWORK_NAME(create)(void) {
     return instance;
 }
 
-void NETWORK_NAME(destroy)(NETWORK_NAME(instance) *instance) {
+void NETWORK_NAME(destroy)(NETWORK_NAME(instance) * instance) {
     if (instance != NULL) {
         network_free(instance->network);
         free(instance);
     }
 }
 
-const char *NETWORK_NAME(message)(const NETWORK_NAME(instance) *instance) {
+const char *NETWORK_NAME(message)(const NETWORK_NAME(instance) * instance) {
     return instance->problem.text;
 }
 
-int NETWORK_NAME(initialise)(NETWORK_NAME(instance) *instance, uint64_t seed) {
+int NETWORK_NAME(initialise)(NETWORK_NAME(instance) * instance, uint64_t seed) {
     problem_clear(&instance->problem);
     initialise_parameters(instance->network, seed);
     instance->seed = seed;
     return NETWORK_NAME(ok);
 }
 
-int NETWORK_NAME(load)(NETWORK_NAME(instance) *instance, const char *path) {
+int NETWORK_NAME(load)(NETWORK_NAME(instance) * instance, const char *path) {
     Problem warning;
     problem_clear(&warning);
     problem_clear(&instance->problem);
@@ -66,14 +66,14 @@ int NETWORK_NAME(load)(NETWORK_NAME(instance) *instance, const char *path) {
                : NETWORK_NAME(error_file);
 }
 
-int NETWORK_NAME(save)(NETWORK_NAME(instance) *instance, const char *path) {
+int NETWORK_NAME(save)(NETWORK_NAME(instance) * instance, const char *path) {
     problem_clear(&instance->problem);
     return weights_save(instance->network, path, &instance->problem) ? NETWORK_NAME(ok)
                                                                      : NETWORK_NAME(error_file);
 }
 
-int NETWORK_NAME(forward)(NETWORK_NAME(instance) *instance, const NETWORK_REAL *input, size_t count,
-                          NETWORK_REAL *output) {
+int NETWORK_NAME(forward)(NETWORK_NAME(instance) * instance, const NETWORK_REAL *input,
+                          size_t count, NETWORK_REAL *output) {
     const NetworkInfo *info = &network_info;
     Network *network = instance->network;
     problem_clear(&instance->problem);
@@ -117,7 +117,7 @@ static bool library_put_batch(Network *network, Problem *problem, const real *in
     return true;
 }
 
-int NETWORK_NAME(train_step)(NETWORK_NAME(instance) *instance, const NETWORK_REAL *input,
+int NETWORK_NAME(train_step)(NETWORK_NAME(instance) * instance, const NETWORK_REAL *input,
                              const int32_t *labels, const NETWORK_REAL *targets, int count,
                              double learning_rate, double *loss) {
     const NetworkInfo *info = &network_info;
@@ -204,7 +204,7 @@ const long *NETWORK_NAME(parameter_dims)(int index) {
     return parameter != NULL ? parameter->dims : NULL;
 }
 
-NETWORK_REAL *NETWORK_NAME(parameter_data)(NETWORK_NAME(instance) *instance, int index) {
+NETWORK_REAL *NETWORK_NAME(parameter_data)(NETWORK_NAME(instance) * instance, int index) {
     const ParameterInfo *parameter = library_parameter(index);
     return parameter != NULL ? instance->network->parameters + parameter->offset : NULL;
 }

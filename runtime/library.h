@@ -25,24 +25,24 @@ enum {
 };
 
 /* An instance whose parameters are all zero, or NULL when memory runs out; destroy takes NULL. */
-NETWORK_NAME(instance) *NETWORK_NAME(create)(void);
-void NETWORK_NAME(destroy)(NETWORK_NAME(instance) *instance);
+NETWORK_NAME(instance) * NETWORK_NAME(create)(void);
+void NETWORK_NAME(destroy)(NETWORK_NAME(instance) * instance);
 /* What the last function that failed on this instance has to say; "" if none has. */
-const char *NETWORK_NAME(message)(const NETWORK_NAME(instance) *instance);
+const char *NETWORK_NAME(message)(const NETWORK_NAME(instance) * instance);
 
 /* Random initial weights; they depend on the seed alone. */
-int NETWORK_NAME(initialise)(NETWORK_NAME(instance) *instance, uint64_t seed);
+int NETWORK_NAME(initialise)(NETWORK_NAME(instance) * instance, uint64_t seed);
 /* Weights from and to .safetensors files. A load that fails changes nothing. */
-int NETWORK_NAME(load)(NETWORK_NAME(instance) *instance, const char *path);
-int NETWORK_NAME(save)(NETWORK_NAME(instance) *instance, const char *path);
+int NETWORK_NAME(load)(NETWORK_NAME(instance) * instance, const char *path);
+int NETWORK_NAME(save)(NETWORK_NAME(instance) * instance, const char *path);
 
 /* output[count][output dims] from input[count][input dims], for any count. */
-int NETWORK_NAME(forward)(NETWORK_NAME(instance) *instance, const NETWORK_REAL *input, size_t count,
-                          NETWORK_REAL *output);
+int NETWORK_NAME(forward)(NETWORK_NAME(instance) * instance, const NETWORK_REAL *input,
+                          size_t count, NETWORK_REAL *output);
 /* One step of the network's optimizer on a batch of 1..max_batch examples. Of labels[count][labels
  * per example] and targets[count][output dims] the one that the loss uses is read, the other may be
  * NULL. *loss becomes the mean loss before the step; loss may be NULL. */
-int NETWORK_NAME(train_step)(NETWORK_NAME(instance) *instance, const NETWORK_REAL *input,
+int NETWORK_NAME(train_step)(NETWORK_NAME(instance) * instance, const NETWORK_REAL *input,
                              const int32_t *labels, const NETWORK_REAL *targets, int count,
                              double learning_rate, double *loss);
 
@@ -51,9 +51,9 @@ int NETWORK_NAME(input_rank)(void);
 const long *NETWORK_NAME(input_dims)(void);
 int NETWORK_NAME(output_rank)(void);
 const long *NETWORK_NAME(output_dims)(void);
-size_t NETWORK_NAME(input_size)(void);  /* numbers per example */
+size_t NETWORK_NAME(input_size)(void); /* numbers per example */
 size_t NETWORK_NAME(output_size)(void);
-int NETWORK_NAME(max_batch)(void);      /* of a training step */
+int NETWORK_NAME(max_batch)(void); /* of a training step */
 int NETWORK_NAME(target_is_label)(void);
 size_t NETWORK_NAME(target_size)(void); /* labels or targets per example */
 
@@ -62,7 +62,7 @@ int NETWORK_NAME(parameter_count)(void);
 const char *NETWORK_NAME(parameter_name)(int index);
 int NETWORK_NAME(parameter_rank)(int index);
 const long *NETWORK_NAME(parameter_dims)(int index);
-NETWORK_REAL *NETWORK_NAME(parameter_data)(NETWORK_NAME(instance) *instance, int index);
+NETWORK_REAL *NETWORK_NAME(parameter_data)(NETWORK_NAME(instance) * instance, int index);
 
 #ifdef __cplusplus
 }

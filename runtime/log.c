@@ -27,7 +27,8 @@ static long log_last_epoch(const char *text, bool csv) {
     return strtol(csv ? number : number + strlen("\"epoch\":"), NULL, 10);
 }
 
-/* Looks at what is in the file: the last epoch, whether it is empty, whether its last line is cut. */
+/* Looks at what is in the file: the last epoch, whether it is empty, whether its last line is cut.
+ */
 static bool log_inspect(TrainingLog *log, bool *empty, bool *cut, Problem *problem) {
     size_t size;
     *empty = true;
@@ -35,16 +36,10 @@ static bool log_inspect(TrainingLog *log, bool *empty, bool *cut, Problem *probl
     if (!path_is_replaceable(log->path) || !path_exists(log->path)) {
         return true;
     }
-    unsigned char *bytes = file_read(log->path, &size, problem);
-    if (bytes == NULL) {
+    char *text = (char *)file_read(log->path, &size, problem);
+    if (text == NULL) {
         return false;
     }
-    char *text = realloc(bytes, size + 1);
-    if (text == NULL) {
-        free(bytes);
-        return problem_out_of_memory(problem, log->path);
-    }
-    text[size] = '\0';
     *empty = size == 0;
     *cut = size > 0 && text[size - 1] != '\n';
     log->last_epoch = log_last_epoch(text, log->csv);
@@ -73,8 +68,9 @@ RUNTIME_API bool log_open(TrainingLog *log, const char *path, bool resume, Probl
         fprintf(log->stream, "\n");
     }
     if (log->csv && empty) {
-        fprintf(log->stream, "epoch,step,learning_rate,train_loss,train_accuracy,validation_loss,"
-                             "validation_accuracy,seconds,images_per_second\n");
+        fprintf(log->stream,
+                "epoch,step,learning_rate,train_loss,train_accuracy,validation_loss,"
+                "validation_accuracy,seconds,images_per_second\n");
     }
     return true;
 }

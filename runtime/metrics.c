@@ -2,6 +2,7 @@
 #include "file.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 RUNTIME_API bool metrics_begin(Metrics *metrics, const NetworkInfo *info, bool confusion,
@@ -31,8 +32,8 @@ static void metrics_add_position(Metrics *metrics, const real *scores, size_t st
     real own = scores[label * stride];
     for (size_t c = 0; c < metrics->classes; c++) {
         real score = scores[c * stride];
-        best = score > scores[best * stride] ? c : best;
-        /* Written so that a score that is not a number never counts as right. */
+        /* Written so that a score that is not a number is never the best, and never right. */
+        best = score > scores[best * stride] || isnan(scores[best * stride]) ? c : best;
         above += c != label && !(score < own || (score == own && c > label));
     }
     metrics->positions++;

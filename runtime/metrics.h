@@ -9,7 +9,7 @@ typedef struct Metrics {
     size_t examples;  /* so far */
     size_t positions; /* labels so far: more than examples where the output has space */
     size_t top1, top5;
-    double loss;       /* sum of the examples' losses */
+    double loss;         /* sum of the examples' losses */
     uint64_t *confusion; /* [classes][classes]: true class, predicted class; NULL: not kept */
 } Metrics;
 

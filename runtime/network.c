@@ -1,6 +1,6 @@
 #include "network.h"
-#include "platform.h"
 #include "optimizer.h"
+#include "platform.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ RUNTIME_API void *network_allocate(size_t count, size_t size) {
     uintptr_t address = (uintptr_t)block + sizeof(void *);
     unsigned char *memory =
         block + sizeof(void *) + (NETWORK_ALIGNMENT - address % NETWORK_ALIGNMENT);
-    memcpy(memory - sizeof(void *), &block, sizeof(void *));
+    memcpy(memory - sizeof block, (void *)&block, sizeof block);
     return memory;
 }
 

@@ -38,7 +38,12 @@ typedef struct LayerInfo {
 typedef struct Network Network;
 
 /* Measures kernels for bench --layers; NULL in Network.timing switches it off. */
-typedef enum TimingPhase { TIMING_FORWARD, TIMING_DATA_GRADIENT, TIMING_PARAMETER_GRADIENT, TIMING_PHASES } TimingPhase;
+typedef enum TimingPhase {
+    TIMING_FORWARD,
+    TIMING_DATA_GRADIENT,
+    TIMING_PARAMETER_GRADIENT,
+    TIMING_PHASES
+} TimingPhase;
 typedef struct Timing {
     double seconds[TIMING_PHASES]; /* one Timing per layer, summed over calls */
 } Timing;
@@ -62,8 +67,9 @@ typedef struct NetworkInfo {
     TrainSettings train;
     DataSettings data;
 
-    /* All read the input from arena + input_offset and leave the output at arena + output_offset. */
-    void (*forward)(Network *network, int batch); /* evaluation mode */
+    /* All read the input from arena + input_offset and leave the output at arena + output_offset.
+     */
+    void (*forward)(Network *network, int batch);          /* evaluation mode */
     void (*forward_training)(Network *network, int batch); /* updates running statistics */
     /* Fills network->losses for the batch from the output and labels or targets, for evaluation. */
     void (*loss)(Network *network, int batch);
@@ -75,16 +81,16 @@ typedef struct NetworkInfo {
 
 struct Network {
     const NetworkInfo *info;
-    real *parameters;    /* info->parameter_size */
-    real *gradients;     /* info->trainable_size */
+    real *parameters;      /* info->parameter_size */
+    real *gradients;       /* info->trainable_size */
     real *optimizer_state; /* as many as the optimizer needs, owned by the trainer's code */
-    real *arena;         /* info->arena_size */
-    int32_t *labels;     /* max_batch * target_size, where target_is_label */
-    real *targets;       /* the same for real targets */
-    double *losses;      /* per example */
-    int random_layers;   /* 0: dropout and the like are the identity even in training */
-    uint64_t random_key; /* from the seed and the step: random layers draw from it by counter */
-    Timing *timing;      /* info->layer_count entries or NULL */
+    real *arena;           /* info->arena_size */
+    int32_t *labels;       /* max_batch * target_size, where target_is_label */
+    real *targets;         /* the same for real targets */
+    double *losses;        /* per example */
+    int random_layers;     /* 0: dropout and the like are the identity even in training */
+    uint64_t random_key;   /* from the seed and the step: random layers draw from it by counter */
+    Timing *timing;        /* info->layer_count entries or NULL */
 };
 
 /* Runs the call of a kernel and, where times are wanted, adds what it took to the layer's phase. */

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The header is a Python dictionary: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }. */
+/* The header is a Python dictionary: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }.
+ */
 typedef struct NpyCursor {
     const char *at, *end;
 } NpyCursor;
@@ -174,7 +175,8 @@ RUNTIME_API void npy_shape_text(const Npy *array, char *text, size_t size) {
     size_t length = 0;
     snprintf(text, size, "a single number");
     for (int i = 0; i < array->rank && length < size; i++) {
-        int written = snprintf(text + length, size - length, i > 0 ? "x%zu" : "%zu", array->dims[i]);
+        int written =
+            snprintf(text + length, size - length, i > 0 ? "x%zu" : "%zu", array->dims[i]);
         length += written > 0 ? (size_t)written : 0;
     }
 }
@@ -189,14 +191,14 @@ RUNTIME_API void npy_write_header(FileWriter *writer, int rank, const size_t *di
         length += (size_t)snprintf(header + length, sizeof header - length, "%s%zu",
                                    i > 0 ? ", " : "", dims[i]);
     }
-    length += (size_t)snprintf(header + length, sizeof header - length, "%s), }",
-                               rank == 1 ? "," : "");
+    length +=
+        (size_t)snprintf(header + length, sizeof header - length, "%s), }", rank == 1 ? "," : "");
     while ((preamble + length + 1) % alignment != 0) {
         header[length++] = ' ';
     }
     header[length++] = '\n';
-    const unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)length,
-                                     (unsigned char)(length >> 8)};
+    const unsigned char start[10] = {
+        0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)length, (unsigned char)(length >> 8)};
     file_writer_write(writer, start, sizeof start);
     file_writer_write(writer, header, length);
 }

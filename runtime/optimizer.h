@@ -19,7 +19,8 @@ typedef struct OptimizerStep {
 typedef struct OptimizerDef {
     const char *name;
     int (*state_count)(const TrainSettings *settings);
-    const char *state_names[OPTIMIZER_MAX_STATES]; /* in checkpoints: optimizer.<state>.<parameter> */
+    const char
+        *state_names[OPTIMIZER_MAX_STATES]; /* in checkpoints: optimizer.<state>.<parameter> */
     void (*update)(const OptimizerStep *step);
 } OptimizerDef;
 

@@ -21,69 +21,66 @@ typedef struct OptionDef {
 #define OPTION_MAX_INTEGER 1e9
 #define OPTION_MAX_SEED 18446744073709549568.0 /* the largest double below 2^64 */
 
-static const OptionDef *option_def(OptionId option) {
-    static const OptionDef table[OPTION_COUNT] = {
-        [OPTION_DATA] = {"--data", OPTION_TEXT, "PATH", 0, 0, ON(TRAIN) | ON(EVAL), 0,
-                         "the data, instead of the path in the description"},
-        [OPTION_VAL] = {"--val", OPTION_TEXT, "PATH", 0, 0, ON(TRAIN), 0,
-                        "data to test on after each epoch (default: the data's own test part)"},
-        [OPTION_FORMAT] = {"--format", OPTION_TEXT, "NAME", 0, 0, ON(TRAIN) | ON(EVAL), 0,
-                           "format of the data: synthetic, idx or npy"},
-        [OPTION_EPOCHS] = {"--epochs", OPTION_INTEGER, "N", 0, OPTION_MAX_INTEGER, ON(TRAIN), 0,
-                           "passes over the training data in all, resumed ones included"},
-        [OPTION_BATCH] = {"--batch", OPTION_INTEGER, "N", 1, OPTION_MAX_INTEGER, ON(TRAIN), 0,
-                          "examples per step"},
-        [OPTION_LR] = {"--lr", OPTION_NUMBER, "X", 0, 1e9, ON(TRAIN) | ON(STEP), 0,
-                       "learning rate, before the schedule"},
-        [OPTION_SEED] = {"--seed", OPTION_INTEGER, "N", 0, OPTION_MAX_SEED,
-                         ON(TRAIN) | ON(EVAL) | ON(STEP) | ON(INIT) | ON(GRADCHECK) | ON(BENCH), 0,
-                         "all random numbers come from it"},
-        [OPTION_VALIDATE] = {"--validate", OPTION_NUMBER, "X", 0, 0.99, ON(TRAIN), 0,
-                             "fraction of the training data to hold back for validation"},
-        [OPTION_OUT_DIRECTORY] = {"--out", OPTION_TEXT, "DIR", 0, 0, ON(TRAIN), 0,
-                                  "where last.safetensors and best.safetensors go (default: the "
-                                  "network's name with -run, in the current directory)"},
-        [OPTION_RESUME] = {"--resume", OPTION_FLAG, NULL, 0, 0, ON(TRAIN), 0,
-                           "go on from last.safetensors if it is there; batch, seed and learning "
-                           "rate come from it"},
-        [OPTION_SAVE_EVERY] = {"--save-every", OPTION_NUMBER, "SECONDS", 0, 1e9, ON(TRAIN), 0,
-                               "save at least this often, besides once per epoch (default 300)"},
-        [OPTION_LOG] = {"--log", OPTION_TEXT, "FILE", 0, 0, ON(TRAIN), 0,
-                        "append a line per epoch: JSON, or CSV if the name ends in .csv"},
-        [OPTION_QUIET] = {"--quiet", OPTION_FLAG, NULL, 0, 0, ON(TRAIN), 0,
-                          "no progress on standard error"},
-        [OPTION_WEIGHTS] = {"--weights", OPTION_TEXT, "FILE", 0, 0,
-                            ON(EVAL) | ON(PREDICT) | ON(GRAD) | ON(STEP) | ON(GRADCHECK) | ON(BENCH),
-                            ON(EVAL) | ON(PREDICT) | ON(GRAD) | ON(STEP),
-                            "weights or a checkpoint (.safetensors)"},
-        [OPTION_PART] = {"--part", OPTION_TEXT, "NAME", 0, 0, ON(EVAL), 0,
-                         "which part of the data: test (default if there is one) or train"},
-        [OPTION_CONFUSION] = {"--confusion", OPTION_TEXT, "FILE", 0, 0, ON(EVAL), 0,
-                              "write the confusion matrix as CSV"},
-        [OPTION_INPUT] = {"--input", OPTION_TEXT, "FILE", 0, 0, ON(PREDICT) | ON(GRAD) | ON(STEP),
-                          ON(PREDICT) | ON(GRAD) | ON(STEP), "inputs (.npy), examples first"},
-        [OPTION_OUTPUT] = {"--output", OPTION_TEXT, "FILE", 0, 0, ON(PREDICT) | ON(GRAD), 0,
-                           "write the outputs (.npy)"},
-        [OPTION_TOP] = {"--top", OPTION_INTEGER, "K", 1, OPTION_MAX_INTEGER, ON(PREDICT), 0,
-                        "print the K highest classes of each example"},
-        [OPTION_TARGET] = {"--target", OPTION_TEXT, "FILE", 0, 0, ON(GRAD) | ON(STEP),
-                           ON(GRAD) | ON(STEP), "labels or targets (.npy)"},
-        [OPTION_GRADS] = {"--grads", OPTION_TEXT, "FILE", 0, 0, ON(GRAD), ON(GRAD),
-                          "where the gradients go (.safetensors), named like the parameters, and "
-                          "input"},
-        [OPTION_STEPS] = {"--steps", OPTION_INTEGER, "N", 0, OPTION_MAX_INTEGER, ON(STEP), ON(STEP),
-                          "optimizer steps on the batch"},
-        [OPTION_RANDOM] = {"--random", OPTION_FLAG, NULL, 0, 0, ON(STEP), 0,
-                           "random layers such as dropout are active"},
-        [OPTION_OUT_FILE] = {"--out", OPTION_TEXT, "FILE", 0, 0, ON(STEP) | ON(INIT),
-                             ON(STEP) | ON(INIT), "where the weights go (.safetensors)"},
-        [OPTION_BENCH_BATCH] = {"--batch", OPTION_INTEGER, "N", 1, OPTION_MAX_INTEGER, ON(BENCH), 0,
-                                "examples per run (default: the largest batch)"},
-        [OPTION_JSON] = {"--json", OPTION_FLAG, NULL, 0, 0, ON(BENCH), 0, "one JSON object"},
-        [OPTION_LAYERS] = {"--layers", OPTION_FLAG, NULL, 0, 0, ON(BENCH), 0, "also each layer"},
-    };
-    return &table[option];
-}
+static const OptionDef option_table[OPTION_COUNT] = {
+    [OPTION_DATA] = {"--data", OPTION_TEXT, "PATH", 0, 0, ON(TRAIN) | ON(EVAL), 0,
+                     "the data, instead of the path in the description"},
+    [OPTION_VAL] = {"--val", OPTION_TEXT, "PATH", 0, 0, ON(TRAIN), 0,
+                    "data to test on after each epoch (default: the data's own test part)"},
+    [OPTION_FORMAT] = {"--format", OPTION_TEXT, "NAME", 0, 0, ON(TRAIN) | ON(EVAL), 0,
+                       "format of the data: synthetic, idx or npy"},
+    [OPTION_EPOCHS] = {"--epochs", OPTION_INTEGER, "N", 0, OPTION_MAX_INTEGER, ON(TRAIN), 0,
+                       "passes over the training data in all, resumed ones included"},
+    [OPTION_BATCH] = {"--batch", OPTION_INTEGER, "N", 1, OPTION_MAX_INTEGER, ON(TRAIN), 0,
+                      "examples per step"},
+    [OPTION_LR] = {"--lr", OPTION_NUMBER, "X", 0, 1e9, ON(TRAIN) | ON(STEP), 0,
+                   "learning rate, before the schedule"},
+    [OPTION_SEED] = {"--seed", OPTION_INTEGER, "N", 0, OPTION_MAX_SEED,
+                     ON(TRAIN) | ON(EVAL) | ON(STEP) | ON(INIT) | ON(GRADCHECK) | ON(BENCH), 0,
+                     "all random numbers come from it"},
+    [OPTION_VALIDATE] = {"--validate", OPTION_NUMBER, "X", 0, 0.99, ON(TRAIN), 0,
+                         "fraction of the training data to hold back for validation"},
+    [OPTION_OUT_DIRECTORY] = {"--out", OPTION_TEXT, "DIR", 0, 0, ON(TRAIN), 0,
+                              "where last.safetensors and best.safetensors go (default: the "
+                              "network's name with -run, in the current directory)"},
+    [OPTION_RESUME] = {"--resume", OPTION_FLAG, NULL, 0, 0, ON(TRAIN), 0,
+                       "go on from last.safetensors if it is there; batch, seed and learning "
+                       "rate come from it"},
+    [OPTION_SAVE_EVERY] = {"--save-every", OPTION_NUMBER, "SECONDS", 0, 1e9, ON(TRAIN), 0,
+                           "save at least this often, besides once per epoch (default 300)"},
+    [OPTION_LOG] = {"--log", OPTION_TEXT, "FILE", 0, 0, ON(TRAIN), 0,
+                    "append a line per epoch: JSON, or CSV if the name ends in .csv"},
+    [OPTION_QUIET] = {"--quiet", OPTION_FLAG, NULL, 0, 0, ON(TRAIN), 0,
+                      "no progress on standard error"},
+    [OPTION_WEIGHTS] = {"--weights", OPTION_TEXT, "FILE", 0, 0,
+                        ON(EVAL) | ON(PREDICT) | ON(GRAD) | ON(STEP) | ON(GRADCHECK) | ON(BENCH),
+                        ON(EVAL) | ON(PREDICT) | ON(GRAD) | ON(STEP),
+                        "weights or a checkpoint (.safetensors)"},
+    [OPTION_PART] = {"--part", OPTION_TEXT, "NAME", 0, 0, ON(EVAL), 0,
+                     "which part of the data: test (default if there is one) or train"},
+    [OPTION_CONFUSION] = {"--confusion", OPTION_TEXT, "FILE", 0, 0, ON(EVAL), 0,
+                          "write the confusion matrix as CSV"},
+    [OPTION_INPUT] = {"--input", OPTION_TEXT, "FILE", 0, 0, ON(PREDICT) | ON(GRAD) | ON(STEP),
+                      ON(PREDICT) | ON(GRAD) | ON(STEP), "inputs (.npy), examples first"},
+    [OPTION_OUTPUT] = {"--output", OPTION_TEXT, "FILE", 0, 0, ON(PREDICT) | ON(GRAD), 0,
+                       "write the outputs (.npy)"},
+    [OPTION_TOP] = {"--top", OPTION_INTEGER, "K", 1, OPTION_MAX_INTEGER, ON(PREDICT), 0,
+                    "print the K highest classes of each example"},
+    [OPTION_TARGET] = {"--target", OPTION_TEXT, "FILE", 0, 0, ON(GRAD) | ON(STEP),
+                       ON(GRAD) | ON(STEP), "labels or targets (.npy)"},
+    [OPTION_GRADS] = {"--grads", OPTION_TEXT, "FILE", 0, 0, ON(GRAD), ON(GRAD),
+                      "where the gradients go (.safetensors), named like the parameters, and "
+                      "input"},
+    [OPTION_STEPS] = {"--steps", OPTION_INTEGER, "N", 0, OPTION_MAX_INTEGER, ON(STEP), ON(STEP),
+                      "optimizer steps on the batch"},
+    [OPTION_RANDOM] = {"--random", OPTION_FLAG, NULL, 0, 0, ON(STEP), 0,
+                       "random layers such as dropout are active"},
+    [OPTION_OUT_FILE] = {"--out", OPTION_TEXT, "FILE", 0, 0, ON(STEP) | ON(INIT),
+                         ON(STEP) | ON(INIT), "where the weights go (.safetensors)"},
+    [OPTION_BENCH_BATCH] = {"--batch", OPTION_INTEGER, "N", 1, OPTION_MAX_INTEGER, ON(BENCH), 0,
+                            "examples per run (default: the largest batch)"},
+    [OPTION_JSON] = {"--json", OPTION_FLAG, NULL, 0, 0, ON(BENCH), 0, "one JSON object"},
+    [OPTION_LAYERS] = {"--layers", OPTION_FLAG, NULL, 0, 0, ON(BENCH), 0, "also each layer"},
+};
 
 RUNTIME_API const CommandDef *command_def(CommandId command) {
     static const CommandDef table[COMMAND_COUNT] = {
@@ -143,7 +140,7 @@ static void options_print_help(FILE *stream, const char *program, CommandId comm
             def->details[0] != '\0' ? "\n" : "", def->details);
     bool heading = false;
     for (int i = 0; i < OPTION_COUNT; i++) {
-        const OptionDef *option = option_def((OptionId)i);
+        const OptionDef *option = &option_table[i];
         char left[64];
         if (!(option->commands >> command & 1)) {
             continue;
@@ -180,11 +177,11 @@ static size_t options_distance(const char *a, const char *b) {
     return row[columns];
 }
 
-/* Remembers the nearest name so far; near is at most a third of its length away. */
+/* Remembers the nearest name so far; near is at most two or three changes away. */
 static void options_consider(const char *wrong, const char *name, size_t *distance,
                              const char **nearest) {
     size_t d = options_distance(wrong, name);
-    if (d < *distance && d <= 1 + strlen(name) / 3) {
+    if (d < *distance && d <= 1 + strlen(name) / 5) {
         *distance = d;
         *nearest = name;
     }
@@ -224,7 +221,7 @@ static OptionId options_find(const char *program, CommandId command, const char 
     size_t distance = SIZE_MAX;
     snprintf(name, sizeof name, "%.*s", (int)(length < 60 ? length : 60), argument);
     for (int i = 0; i < OPTION_COUNT; i++) {
-        const OptionDef *option = option_def((OptionId)i);
+        const OptionDef *option = &option_table[i];
         if (option->commands >> command & 1) {
             if (strcmp(option->name, name) == 0) {
                 return (OptionId)i;
@@ -267,11 +264,10 @@ static bool options_read_value(const char *program, const OptionDef *option, con
     return true;
 }
 
-static bool options_check_required(const char *program, CommandId command,
-                                   const Options *options) {
+static bool options_check_required(const char *program, CommandId command, const Options *options) {
     bool good = true;
     for (int i = 0; i < OPTION_COUNT; i++) {
-        const OptionDef *option = option_def((OptionId)i);
+        const OptionDef *option = &option_table[i];
         if (option->required >> command & 1 && !options->values[i].given) {
             fprintf(stderr, "%s: %s needs %s %s\n", program, command_def(command)->name,
                     option->name, option->placeholder);
@@ -316,7 +312,7 @@ RUNTIME_API OptionsResult options_parse(const char *program, int argc, char **ar
         if (id == OPTION_COUNT) {
             return OPTIONS_WRONG;
         }
-        const OptionDef *option = option_def(id);
+        const OptionDef *option = &option_table[id];
         OptionValue *value = &options->values[id];
         if (option->type == OPTION_FLAG) {
             value->given = true;

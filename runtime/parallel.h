@@ -1,4 +1,5 @@
-/* Threads and loop hints. Without OpenMP every macro is empty and the program runs on one thread. */
+/* Threads and loop hints. Without OpenMP every macro is empty and the program runs on one thread.
+ */
 #ifndef CNNC_PARALLEL_H
 #define CNNC_PARALLEL_H
 

@@ -174,10 +174,9 @@ RUNTIME_API void directory_sync(const char *path_of_file) {
 #define CPU_REQUIRES(feature)                                                                      \
     do {                                                                                           \
         if (!__builtin_cpu_supports(feature)) {                                                    \
-            problem_add(problem,                                                                   \
-                        "this CPU lacks " feature                                                  \
-                        ", which the program was compiled for; compile it again on this "          \
-                        "machine or for an older target");                                         \
+            problem_add(problem, "this CPU lacks " feature                                         \
+                                 ", which the program was compiled for; compile it again on this " \
+                                 "machine or for an older target");                                \
             return false;                                                                          \
         }                                                                                          \
     } while (0)

@@ -11,17 +11,17 @@ typedef struct Progress {
     FILE *stream; /* NULL: quiet */
     bool terminal, has_accuracy;
     long epochs;
-    long batches; /* per epoch */
+    long batches;                     /* per epoch */
     double begin, epoch_begin, shown; /* seconds */
     long first_epoch, first_batch;    /* where this run started */
     size_t width;                     /* of the line on the terminal */
 } Progress;
 
 typedef struct ProgressState {
-    long epoch, batch;   /* batches done in this epoch */
-    double loss;         /* mean of the epoch so far */
-    double accuracy;     /* 0..1 */
-    double examples;     /* of this epoch in this run */
+    long epoch, batch; /* batches done in this epoch */
+    double loss;       /* mean of the epoch so far */
+    double accuracy;   /* 0..1 */
+    double examples;   /* of this epoch in this run */
 } ProgressState;
 
 RUNTIME_API void progress_begin(Progress *progress, FILE *stream, long epochs, long batches,

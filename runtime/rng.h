@@ -11,7 +11,7 @@
 /* What a key is for; different purposes of one seed are unrelated. */
 typedef enum RandomPurpose {
     RANDOM_INITIAL_WEIGHTS,
-    RANDOM_EPOCH_ORDER, /* number = epoch */
+    RANDOM_EPOCH_ORDER,   /* number = epoch */
     RANDOM_TRAINING_STEP, /* number = step */
     RANDOM_VALIDATION_SPLIT,
     RANDOM_SYNTHETIC_DATA,

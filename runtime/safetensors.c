@@ -11,8 +11,8 @@ static void *safetensors_grow(void *items, size_t count, size_t *capacity, size_
     if (count < *capacity) {
         return items;
     }
-    size_t wanted = *capacity == 0 ? 64 : 2 * *capacity, bytes;
-    void *grown = size_multiply(wanted, size, &bytes) ? realloc(items, bytes) : NULL;
+    size_t wanted = *capacity < 32 ? 64 : 2 * *capacity, bytes;
+    void *grown = size_multiply(wanted, size, &bytes) && bytes > 0 ? realloc(items, bytes) : NULL;
     *capacity = grown != NULL ? wanted : *capacity;
     return grown;
 }
@@ -21,9 +21,8 @@ static bool safetensors_read_metadata(JsonReader *reader, SafeTensors *file) {
     bool first = true;
     json_expect(reader, '{');
     while (json_next(reader, '}', &first)) {
-        SafeMetadata *list =
-            safetensors_grow(file->metadata, file->metadata_count, &file->metadata_capacity,
-                             sizeof *file->metadata);
+        SafeMetadata *list = safetensors_grow(file->metadata, file->metadata_count,
+                                              &file->metadata_capacity, sizeof *file->metadata);
         if (list == NULL) {
             return false;
         }

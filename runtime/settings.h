@@ -25,7 +25,7 @@ typedef struct TrainSettings {
     int batch;             /* 0: the largest that the file was compiled for */
     int epochs;
     unsigned long long seed;
-    double validate; /* fraction of the training data that is held back; 0: none */
+    double validate;    /* fraction of the training data that is held back; 0: none */
     double head_weight; /* weight of the loss of each further head */
 } TrainSettings;
 

@@ -20,19 +20,20 @@
 #else
 #define RUNTIME_API static
 #endif
-/* With -std=c11 gcc would not contract a*b + c to one instruction. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__STRICT_ANSI__)
-#pragma GCC optimize("fp-contract=fast")
+/* For gcc: with -std=c11 it would not contract a*b + c to one instruction; and predictive commoning
+ * would carry scalars from one iteration of a register tile to the next, which spills its sums. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("fp-contract=fast", "no-predictive-commoning")
 #endif
 
 #include "api.h"
-#include "real.h"
-#include "settings.h"
-#include "problem.h"
-#include "parallel.h"
-#include "simd.h"
-#include "rng.h"
 #include "network.h"
+#include "parallel.h"
+#include "problem.h"
+#include "real.h"
+#include "rng.h"
+#include "settings.h"
+#include "simd.h"
 
 /* cnnc:begin network */
 #define BATCH 32
@@ -57,9 +58,25 @@
 #define ARENA (INPUT_GRADIENT + BATCH * INPUTS)
 
 static const ParameterInfo network_parameters[] = {
-    {"fc1.weight", 2, {HIDDEN, INPUTS}, FC1_WEIGHT, HIDDEN * INPUTS, 1, INITIAL_GAUSSIAN, 0.18, NULL},
+    {"fc1.weight",
+     2,
+     {HIDDEN, INPUTS},
+     FC1_WEIGHT,
+     HIDDEN *INPUTS,
+     1,
+     INITIAL_GAUSSIAN,
+     0.18,
+     NULL},
     {"fc1.bias", 1, {HIDDEN}, FC1_BIAS, HIDDEN, 1, INITIAL_CONSTANT, 0, NULL},
-    {"fc2.weight", 2, {CLASSES, HIDDEN}, FC2_WEIGHT, CLASSES * HIDDEN, 1, INITIAL_GAUSSIAN, 0.25, NULL},
+    {"fc2.weight",
+     2,
+     {CLASSES, HIDDEN},
+     FC2_WEIGHT,
+     CLASSES *HIDDEN,
+     1,
+     INITIAL_GAUSSIAN,
+     0.25,
+     NULL},
     {"fc2.bias", 1, {CLASSES}, FC2_BIAS, CLASSES, 1, INITIAL_CONSTANT, 0, NULL},
 };
 
@@ -143,7 +160,8 @@ static void cross_entropy(int batch, const real *y, const int32_t *labels, doubl
         losses[n] = (double)(real_log(sum) + highest - scores[labels[n]]);
         for (int c = 0; dy != NULL && c < CLASSES; c++) {
             real probability = real_exp(scores[c] - highest) / sum;
-            dy[n * CLASSES + c] = (probability - (c == labels[n] ? (real)1 : (real)0)) / (real)batch;
+            dy[n * CLASSES + c] =
+                (probability - (c == labels[n] ? (real)1 : (real)0)) / (real)batch;
         }
     }
 }
@@ -227,46 +245,49 @@ static const NetworkInfo network_info = {
 };
 /* cnnc:end info */
 
-#include "problem.c"
-#include "platform.c"
-#include "rng.c"
-#include "file.c"
 #include "elements.c"
-#include "json.c"
-#include "safetensors.c"
-#include "network.c"
-#include "weights.c"
+#include "file.c"
 #include "initialise.c"
+#include "json.c"
+#include "network.c"
 #include "optimizer.c"
-#include "optimizer_sgd.c"
 #include "optimizer_adam.c"
+#include "optimizer_sgd.c"
+#include "platform.c"
+#include "problem.c"
+#include "rng.c"
+#include "safetensors.c"
+#include "weights.c"
 
 #ifdef CNNC_NO_MAIN
 #include "library.c"
 #else
-#include "inflate.c"
-#include "npy.c"
+#include "command.c"
+#include "command_bench.c"
+#include "command_eval.c"
+#include "command_info.c"
+#include "command_init.c"
+#include "command_predict.c"
 #include "data.c"
 #include "data_idx.c"
 #include "data_npy.c"
 #include "data_synthetic.c"
-#include "metrics.c"
 #include "evaluate.c"
-#include "schedule.c"
-#include "checkpoint.c"
-#include "progress.c"
-#include "log.c"
-#include "train.c"
+#include "inflate.c"
 #include "machine.c"
+#include "metrics.c"
+#include "npy.c"
 #include "options.c"
-#include "command.c"
-#include "command_info.c"
-#include "command_train.c"
-#include "command_eval.c"
-#include "command_predict.c"
+#ifndef CNNC_INFER_ONLY
+#include "checkpoint.c"
 #include "command_grad.c"
 #include "command_gradcheck.c"
-#include "command_bench.c"
+#include "command_train.c"
+#include "log.c"
+#include "progress.c"
+#include "schedule.c"
+#include "train.c"
+#endif
 
 int main(int argc, char **argv) {
     return run_program(&network_info, argc, argv);

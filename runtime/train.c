@@ -60,8 +60,9 @@ static bool train_split_data(Trainer *trainer, Problem *problem) {
         return false;
     }
     if (trainer->train_count == 0) {
-        return problem_add(problem, "%s: nothing is left to train on: %zu examples, of which %zu "
-                                    "are held back",
+        return problem_add(problem,
+                           "%s: nothing is left to train on: %zu examples, of which %zu "
+                           "are held back",
                            trainer->training.name, count, trainer->held_back);
     }
     if (trainer->held_back > 0) {
@@ -352,8 +353,7 @@ static bool train_report(Trainer *trainer, Problem *problem) {
     }
     evaluate(trainer->network, set, indices, count, trainer->settings.batch, &metrics);
     if (trainer->info->target_is_label) {
-        snprintf(accuracy, sizeof accuracy, "accuracy %.2f %%  ",
-                 100 * metrics_accuracy(&metrics));
+        snprintf(accuracy, sizeof accuracy, "accuracy %.2f %%  ", 100 * metrics_accuracy(&metrics));
     }
     fprintf(trainer->options->results, "%s %sloss %.4f  (%s, %zu images)\n", what, accuracy,
             metrics_loss(&metrics), set->name, count);

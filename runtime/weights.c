@@ -25,8 +25,8 @@ RUNTIME_API bool weights_tensor_fits(const char *path, const SafeTensor *tensor,
         size_t length = 0;
         network_shape_text(parameter->dims, parameter->rank, wanted, sizeof wanted);
         for (int i = 0; i < tensor->rank && length < sizeof found; i++) {
-            length += (size_t)snprintf(found + length, sizeof found - length, i > 0 ? "x%zu" : "%zu",
-                                       tensor->dims[i]);
+            length += (size_t)snprintf(found + length, sizeof found - length,
+                                       i > 0 ? "x%zu" : "%zu", tensor->dims[i]);
         }
         good = problem_add(problem, "%s: %s: expected shape %s, found %s", path, tensor->name,
                            wanted, found);
@@ -128,11 +128,10 @@ RUNTIME_API bool weights_save(const Network *network, const char *path, Problem 
         return problem_out_of_memory(problem, path);
     }
     for (int i = 0; i < info->parameter_tensors; i++) {
-        weights_describe(&info->parameters[i], "",
-                         network->parameters + info->parameters[i].offset, &sources[i]);
+        weights_describe(&info->parameters[i], "", network->parameters + info->parameters[i].offset,
+                         &sources[i]);
     }
-    bool good =
-        safetensors_write(path, sources, (size_t)info->parameter_tensors, NULL, 0, problem);
+    bool good = safetensors_write(path, sources, (size_t)info->parameter_tensors, NULL, 0, problem);
     free(sources);
     return good;
 }

@@ -1,4 +1,5 @@
-/* The parameters of a network to and from .safetensors files, names and shapes as PyTorch has them. */
+/* The parameters of a network to and from .safetensors files, names and shapes as PyTorch has them.
+ */
 #ifndef CNNC_WEIGHTS_H
 #define CNNC_WEIGHTS_H
 

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Measures one network under PyTorch and prints one line of JSON, or exports it as ONNX.
 
-usage: pytorch.py NETWORK --input 3x32x32 --classes 10 --batch N --threads N --seconds S
-                  [--layout contiguous|channels_last] [--export FILE]
+usage: pytorch.py NETWORK --input 3x32x32 --classes 10 --batch N
+                  (--threads N --seconds S --layout contiguous|channels_last | --export FILE)
 """
 
 import argparse
@@ -47,7 +47,7 @@ def parse_arguments():
                         type=lambda text: [int(n) for n in text.split("x")])
     parser.add_argument("--classes", required=True, type=int)
     parser.add_argument("--batch", required=True, type=int)
-    parser.add_argument("--threads", required=True, type=int)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--layout", choices=["contiguous", "channels_last"], default="contiguous")
     parser.add_argument("--export", metavar="FILE")

@@ -52,7 +52,8 @@ int main(int count, char **arguments) {
         print_name(arguments[i]);
         printf("\", (const char *)text_%d, sizeof text_%d - 1},\n", i, i);
     }
-    printf("};\nconst size_t runtime_text_count = sizeof runtime_texts / sizeof runtime_texts[0];\n");
+    printf(
+        "};\nconst size_t runtime_text_count = sizeof runtime_texts / sizeof runtime_texts[0];\n");
     if (fflush(stdout) != 0 || ferror(stdout)) {
         perror("standard output");
         return 1;

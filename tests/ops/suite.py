@@ -78,10 +78,9 @@ def run_sample(context, kind, text, index):
     for precision, options, bound in PRECISIONS:
         try:
             programs = [
-                emit_and_build(context, source, directory, f"{precision}-{level}", *options, *more,
-                               "--batch=4", flags=flags, optimise=optimise)
-                for level, more, flags, optimise in (("O0", ["-O0"], [], "-O0"),
-                                                     ("default", [], ["-march=native"], "-O0"))
+                emit_and_build(context, source, directory, f"{precision}{level}", *options, *level.split(),
+                               "--batch=4", flags=["-march=native"], optimise="-O0")
+                for level in ("", " -O0")
             ]
             if precision == "double":
                 run([programs[0], "init", "--out", directory / "init.safetensors"])
@@ -91,7 +90,7 @@ def run_sample(context, kind, text, index):
                 for program in programs:
                     run([program, "gradcheck"])
                     passed += 1
-            plain, optimised = (results(directory, program) for program in programs)
+            optimised, plain = (results(directory, program) for program in programs)
             check_same(optimised, plain, bound)
             passed += 1
         except Failure as failure:

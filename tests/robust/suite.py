@@ -162,9 +162,9 @@ def bad_weights(context):
         ("type", raw(entry % ("BF17", "[2,1,3,3]", "0,72"), bytes(72)), r"BF17"),
         ("offsets outside", raw(entry % ("F32", "[2,1,3,3]", "0,7200000000"), bytes(72)), r"conv1"),
         ("offsets backwards", raw(entry % ("F32", "[2,1,3,3]", "72,0"), bytes(72)), r"conv1"),
-        ("negative offsets", raw(entry % ("F32", "[2,1,3,3]", "-72,0"), bytes(72)), r"json|conv1|-72|offset|number"),
+        ("negative offsets", raw(entry % ("F32", "[2,1,3,3]", "-72,0"), bytes(72)), r"json"),
         ("shape overflows", raw(entry % ("F32", "[4294967296,4294967296,3,3]", "0,72"), bytes(72)), r"conv1"),
-        ("negative shape", raw(entry % ("F32", "[-2,1,3,3]", "0,72"), bytes(72)), r"json|conv1|-2|number"),
+        ("negative shape", raw(entry % ("F32", "[-2,1,3,3]", "0,72"), bytes(72)), r"json"),
         ("fraction in shape", raw(entry % ("F32", "[2.5,1,3,3]", "0,72"), bytes(72)), r"."),
         ("shape and size differ", raw(entry % ("F32", "[2,1,3,3]", "0,68"), bytes(72)), r"conv1"),
         ("missing", tensors.encode(without), r"conv1\.bias"),
@@ -208,7 +208,6 @@ def bad_arrays(context):
         ("objects", npy(head % ("|O", "False", "(3, 1, 6, 6)"), body)),
         ("another shape", npy(head % ("<f4", "False", "(3, 1, 6, 5)"), body)),
         ("another rank", npy(head % ("<f4", "False", "(108, )"), body)),
-        ("no examples", npy(head % ("<f4", "False", "(0, 1, 6, 6)"))),
         ("huge shape", npy(head % ("<f4", "False", "(4611686018427387904, 1, 6, 6)"), body)),
         ("huge product", npy(head % ("<f4", "False", "(4294967297, 4294967297, 4294967297)"), body)),
         ("negative shape", npy(head % ("<f4", "False", "(-3, 1, 6, 6)"), body)),
@@ -279,8 +278,8 @@ def bad_data_sets(context):
             (data / f"{part}-images-idx3-ubyte{ending}").write_bytes(image_bytes)
             (data / f"{part}-labels-idx1-ubyte").write_bytes(label_bytes)
         try:
-            p.refuses(["train", "--quiet", "--data", data, "--out", data / "run"], rf"set{index}|ubyte")
-            p.refuses(["eval", "--weights", "good.safetensors", "--data", data], rf"set{index}|ubyte")
+            p.refuses(["train", "--quiet", "--data", data, "--out", data / "run"], rf"set{index}|ubyte|train:|t10k:")
+            p.refuses(["eval", "--weights", "good.safetensors", "--data", data], rf"set{index}|ubyte|train:|t10k:")
         except Failure as failure:
             raise Failure(f"{name}: {failure}") from None
         check(not list(data.glob("run/*.safetensors")), f"{name}: a checkpoint was written")

@@ -55,7 +55,7 @@ def check(condition, message):
 def run(command, *, status=0, environment=None, directory=None, text=None, limit=TIME_LIMIT):
     """Runs a program and returns the finished process (stdout and stderr as text); anything but the
     expected exit status (None: any) is a failure."""
-    full_environment = dict(os.environ, LC_ALL="C.UTF-8", OMP_NUM_THREADS="1", **(environment or {}))
+    full_environment = {**os.environ, "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", **(environment or {})}
     process = subprocess.run(
         [str(word) for word in command],
         input=text,

@@ -147,7 +147,7 @@ def fashion_slice(directory, train_count, test_count):
 
 
 def percentage(text):
-    found = re.search(r"accuracy\D*?([0-9.]+) ?%", text)
+    found = re.search(r"(?:accuracy|top-1)\s+([0-9.]+) ?%", text)
     check(found, f"no accuracy in:\n{text}")
     return float(found.group(1))
 

@@ -163,6 +163,7 @@ static void unknown_options(void **state) {
     refuse(*state, "--infer=1 x", "takes no value");
     refuse(*state, "--target= x", "empty value");
     refuse(*state, "x --batch", "needs N after it");
+    refuse(*state, "-o --report x", "needs OUT.c after it");
     refuse(*state, "--explore x", "did you mean '--explain'?");
 }
 

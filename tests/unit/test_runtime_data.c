@@ -1,4 +1,5 @@
-/* Data formats: idx plain and compressed, npy, synthetic; what does not fit the network is refused. */
+/* Data formats: idx plain and compressed, npy, synthetic; what does not fit the network is refused.
+ */
 #include "data_formats.h"
 #include "platform.h"
 
@@ -45,8 +46,8 @@ static NetworkInfo make_info(const Shapes *shapes) {
         info.output_dims[i] = shapes->output[i];
         info.output_size *= (size_t)shapes->output[i];
     }
-    info.target_size = shapes->target_is_label ? info.output_size / (size_t)info.output_dims[0]
-                                               : info.output_size;
+    info.target_size =
+        shapes->target_is_label ? info.output_size / (size_t)info.output_dims[0] : info.output_size;
     info.arena_size = info.input_size * COUNT;
     return info;
 }
@@ -131,17 +132,17 @@ static void idx_images_are_centred(void **state) {
 
 static void idx_for_other_shapes(void **state) {
     static const Shapes good[] = {
-        {{24}, 1, {10}, 1, 1},        /* the pixels in a row */
-        {{1, 6, 4}, 3, {5}, 1, 0},    /* one hot */
-        {{24}, 1, {24}, 1, 0},        /* autoencoder */
-        {{24}, 1, {1}, 1, 0},         /* the label as a number */
+        {{24}, 1, {10}, 1, 1},     /* the pixels in a row */
+        {{1, 6, 4}, 3, {5}, 1, 0}, /* one hot */
+        {{24}, 1, {24}, 1, 0},     /* autoencoder */
+        {{24}, 1, {1}, 1, 0},      /* the label as a number */
     };
     static const Shapes bad[] = {
-        {{1, 5, 8}, 3, {10}, 1, 1},      /* too low */
-        {{1, 8, 3}, 3, {10}, 1, 1},      /* too narrow */
-        {{3, 8, 8}, 3, {10}, 1, 1},      /* colours */
-        {{25}, 1, {10}, 1, 1},           /* as a vector it must fit exactly */
-        {{1, 8, 8}, 3, {4}, 1, 1},       /* label 4 of 4 classes */
+        {{1, 5, 8}, 3, {10}, 1, 1},       /* too low */
+        {{1, 8, 3}, 3, {10}, 1, 1},       /* too narrow */
+        {{3, 8, 8}, 3, {10}, 1, 1},       /* colours */
+        {{25}, 1, {10}, 1, 1},            /* as a vector it must fit exactly */
+        {{1, 8, 8}, 3, {4}, 1, 1},        /* label 4 of 4 classes */
         {{1, 8, 8}, 3, {10, 2, 2}, 3, 1}, /* a label for each position */
     };
     const DataSettings settings = {.format = DATA_IDX, .path = "idx-data", .scale = 1};
@@ -182,8 +183,9 @@ static void idx_for_other_shapes(void **state) {
 
 static void idx_headers(void **state) {
     static const unsigned char good[] = {0, 0, 8, 1, 0, 0, 0, 2, 7, 9};
-    static const unsigned char huge[] = {0, 0, 8, 4, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
-                                         0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1};
+    static const unsigned char huge[] = {0,    0,    8,    4,    0xFF, 0xFF, 0xFF,
+                                         0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+                                         0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1};
     (void)state;
     for (size_t size = 0; size <= sizeof good; size++) {
         unsigned char *bytes = malloc(size + 1);
@@ -211,9 +213,9 @@ static void idx_headers(void **state) {
 static void write_npy(const char *path, const char *descr, const char *shape, const void *data,
                       size_t size) {
     char header[128];
-    int length = snprintf(header, sizeof header,
-                          "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }\n", descr,
-                          shape);
+    int length =
+        snprintf(header, sizeof header,
+                 "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }\n", descr, shape);
     const unsigned char start[] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)length, 0};
     FILE *file = fopen(path, "wb");
     fwrite(start, 1, sizeof start, file);

@@ -176,12 +176,13 @@ static void npy_headers(void **state) {
     }
     assert_false(parse_npy(4, good[0], 48, &array));
     assert_false(npy_parse("short", copy_bytes("\x93NUMPY\1\0", 8), 8, &array, &problem));
-    assert_false(npy_parse("long", copy_bytes("\x93NUMPY\2\0\xff\xff\xff\xff", 12), 12, &array,
-                           &problem));
+    assert_false(
+        npy_parse("long", copy_bytes("\x93NUMPY\2\0\xff\xff\xff\xff", 12), 12, &array, &problem));
 }
 
 static void numbers_of_all_types(void **state) {
-    static const unsigned char float32[] = {0, 0, 0xC0, 0xBF}, float64[] = {0, 0, 0, 0, 0, 0, 4, 0x40},
+    static const unsigned char float32[] = {0, 0, 0xC0, 0xBF},
+                               float64[] = {0, 0, 0, 0, 0, 0, 4, 0x40},
                                int32[] = {0xFE, 0xFF, 0xFF, 0xFF},
                                int64[] = {0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}, uint8[] = {200};
     real number;
@@ -214,9 +215,18 @@ static void json_strings(void **state) {
         {" \"a\\\"b\\\\c\\/\\n\\t\"", "a\"b\\c/\n\t"},
         {"\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"", "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"},
     };
-    static const char *const bad[] = {"",         "\"",          "\"open",       "\"\\x\"",
-                                      "\"\\u12\"", "\"\\ud83d\"", "\"\\ude00\"",  "\"\\u0000\"",
-                                      "plain",    "\"a\nb\"",    "\"\\ud83dabcdefg\"", "\"\\"};
+    static const char *const bad[] = {"",
+                                      "\"",
+                                      "\"open",
+                                      "\"\\x\"",
+                                      "\"\\u12\"",
+                                      "\"\\ud83d\"",
+                                      "\"\\ude00\"",
+                                      "\"\\u0000\"",
+                                      "plain",
+                                      "\"a\nb\"",
+                                      "\"\\ud83dabcdefg\"",
+                                      "\"\\"};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char *text = read_string(rows[i][0]);

@@ -17,8 +17,8 @@ static uint32_t next_random(uint32_t *seed) {
 }
 
 /* zlib's gzip of the data; freed by the caller. */
-static unsigned char *compress_gzip(const unsigned char *data, size_t size, int level,
-                                    int strategy, size_t *packed_size) {
+static unsigned char *compress_gzip(const unsigned char *data, size_t size, int level, int strategy,
+                                    size_t *packed_size) {
     z_stream stream;
     memset(&stream, 0, sizeof stream);
     assert_int_equal(deflateInit2(&stream, level, Z_DEFLATED, 15 + 16, 8, strategy), Z_OK);
@@ -57,9 +57,8 @@ static void same_as_zlib(void **state) {
                 unsigned char *data = malloc(sizes[s] + 1);
                 size_t packed_size, size = 1;
                 fill(data, sizes[s], kind);
-                unsigned char *packed =
-                    compress_gzip(data, sizes[s], level, strategies[(level + kind) / 3 % 4],
-                                  &packed_size);
+                unsigned char *packed = compress_gzip(
+                    data, sizes[s], level, strategies[(level + kind) / 3 % 4], &packed_size);
                 assert_true(gzip_recognise(packed, packed_size));
                 unsigned char *result =
                     gzip_decompress("test", packed, packed_size, LIMIT, &size, &problem);
@@ -105,12 +104,11 @@ static void header_with_all_parts(void **state) {
     size_t packed_size, size;
     (void)state;
     fill(data, sizeof data, 1);
-    unsigned char *packed =
-        compress_gzip(data, sizeof data, 9, Z_DEFAULT_STRATEGY, &packed_size);
+    unsigned char *packed = compress_gzip(data, sizeof data, 9, Z_DEFAULT_STRATEGY, &packed_size);
     memcpy(whole + 10, parts, sizeof parts);
     memcpy(whole + 10 + sizeof parts, packed + 10, packed_size - 10);
-    unsigned char *result = gzip_decompress("test", whole, packed_size + sizeof parts, LIMIT, &size,
-                                            &problem);
+    unsigned char *result =
+        gzip_decompress("test", whole, packed_size + sizeof parts, LIMIT, &size, &problem);
     assert_non_null(result);
     assert_int_equal(size, sizeof data);
     free(result);
@@ -189,9 +187,9 @@ static void limit_is_kept(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_as_zlib),      cmocka_unit_test(several_members),
+        cmocka_unit_test(same_as_zlib),          cmocka_unit_test(several_members),
         cmocka_unit_test(header_with_all_parts), cmocka_unit_test(damage_is_noticed),
-        cmocka_unit_test(noise_is_refused),  cmocka_unit_test(limit_is_kept),
+        cmocka_unit_test(noise_is_refused),      cmocka_unit_test(limit_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

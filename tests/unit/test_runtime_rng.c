@@ -119,10 +119,8 @@ static void initial_weights_follow_their_initialisers(void **state) {
         {"b.weight", 2, {100, 100}, 10008, 10000, 1, INITIAL_UNIFORM, 2, NULL},
         {"c.weight", 3, {2, 2, 3}, 20008, 12, 1, INITIAL_CONSTANT, 1, connections},
     };
-    static const NetworkInfo info = {.max_batch = 1,
-                                     .parameter_tensors = 4,
-                                     .parameters = parameters,
-                                     .parameter_size = 20020};
+    static const NetworkInfo info = {
+        .max_batch = 1, .parameter_tensors = 4, .parameters = parameters, .parameter_size = 20020};
     static Problem problem;
     double squares = 0, high = 0;
     (void)state;

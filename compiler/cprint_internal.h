@@ -1,0 +1,36 @@
+/* What the printers of statements (cprint.c) and expressions (cprint_expression.c) share. */
+#ifndef CNNC_CPRINT_INTERNAL_H
+#define CNNC_CPRINT_INTERNAL_H
+
+#include "cprint.h"
+#include "wrap.h"
+
+/* C's precedence levels beyond those of the binary operators in operators.def. */
+enum {
+    PRECEDENCE_LOWEST,
+    PRECEDENCE_CONDITIONAL = 3,
+    PRECEDENCE_SUM = 12,
+    PRECEDENCE_UNARY = 14,
+    PRECEDENCE_POSTFIX
+};
+
+typedef struct Printer {
+    Text *out;
+    Text line; /* the line being composed, with its breaks (wrap.h) */
+    const KernelUse *use;
+    int max_batch;
+    int depth; /* of the expression being printed */
+    bool wide; /* indices are ptrdiff_t */
+} Printer;
+
+const char *printer_type_name(const Printer *p, ElementType type);
+/* A blank at which the line may be broken. */
+void print_break(Printer *p);
+/* Prints the expression, in parentheses where it binds less tightly than `least`. */
+void print_expression(Printer *p, const Expr *expr, int least);
+/* An element of a parameter (one offset) or of a local array (an index per axis), and its address.
+ */
+void print_element(Printer *p, const Buffer *buffer, Expr *const *index, int count);
+void print_address(Printer *p, const Buffer *buffer, Expr *const *index, int count);
+
+#endif

@@ -1,0 +1,95 @@
+/* The vector type, with the width that this machine's compiler flags allow. */
+#include "parallel.h"
+#include "simd.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static void load_and_store_anywhere(void **state) {
+    real numbers[3 * VECTOR_LENGTH + 1], copy[3 * VECTOR_LENGTH + 1];
+    (void)state;
+    for (int i = 0; i < 3 * VECTOR_LENGTH + 1; i++) {
+        numbers[i] = (real)i;
+    }
+    for (int begin = 0; begin <= 2 * VECTOR_LENGTH; begin++) {
+        vector value = VECTOR_LOAD(numbers + begin);
+        VECTOR_STORE(copy + begin, value + value);
+        for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
+            assert_true(copy[begin + lane] == (real)(2 * (begin + lane)));
+        }
+    }
+}
+
+static void parts_of_vectors(void **state) {
+    real numbers[VECTOR_LENGTH], copy[VECTOR_LENGTH];
+    vector value;
+    (void)state;
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        numbers[i] = (real)(i + 1);
+    }
+    for (int count = 0; count <= VECTOR_LENGTH; count++) {
+        vector_load_partial(numbers, count, &value);
+        VECTOR_STORE(copy, value);
+        for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
+            assert_true(copy[lane] == (lane < count ? numbers[lane] : (real)0));
+        }
+        VECTOR_STORE(copy, VECTOR_SET(-7));
+        vector_load_partial(numbers, VECTOR_LENGTH, &value);
+        vector_store_partial(copy, count, &value);
+        for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
+            assert_true(copy[lane] == (lane < count ? numbers[lane] : (real)-7));
+        }
+    }
+}
+
+static void sums_and_broadcasts(void **state) {
+    real numbers[VECTOR_LENGTH];
+    (void)state;
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        numbers[i] = (real)(1 << i);
+    }
+    vector value = VECTOR_LOAD(numbers);
+    assert_true(vector_sum(&value) == (real)((1 << VECTOR_LENGTH) - 1));
+    value = VECTOR_SET((real)-0.0);
+    VECTOR_STORE(numbers, value);
+    assert_true(signbit(numbers[0]) && numbers[0] == 0);
+    value = VECTOR_ZERO;
+    assert_true(vector_sum(&value) == 0);
+}
+
+static void loops_with_hints(void **state) {
+    enum { COUNT = 1000 };
+    int numbers[COUNT] = {0}, table[4] = {0};
+    (void)state;
+    PARALLEL_FOR_IF(COUNT > 10)
+    for (int i = 0; i < COUNT; i++) {
+        numbers[i] += i;
+    }
+    PARALLEL_FOR_COLLAPSE(2)
+    for (int i = 0; i < COUNT / 10; i++) {
+        for (int j = 0; j < 10; j++) {
+            numbers[10 * i + j] += 1;
+        }
+    }
+    UNROLL(4)
+    for (int i = 0; i < 4; i++) {
+        table[i] = i * i;
+    }
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(numbers[i], i + 1);
+    }
+    assert_int_equal(table[3], 9);
+    assert_true(parallel_threads() >= 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(load_and_store_anywhere),
+        cmocka_unit_test(parts_of_vectors),
+        cmocka_unit_test(sums_and_broadcasts),
+        cmocka_unit_test(loops_with_hints),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
