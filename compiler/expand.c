@@ -31,13 +31,29 @@ static void set_once(Expander *expander, const Statement **place, const Statemen
     *place = statement;
 }
 
-static void read_definition(Expander *expander, const Statement *statement) {
+/* Whether the head of a def has errors; reports them. */
+static bool has_bad_head(Expander *expander, const Statement *statement) {
     const OpDef *op = op_find(statement->name);
     if (op != NULL) {
         expand_error(expander, statement->name_where,
                      "a def must not have the name of a layer; %s is one", op->name);
-        return;
+        return true;
     }
+    for (const Name *a = statement->parameters.first; a != NULL; a = a->next) {
+        for (const Name *b = statement->parameters.first; b != a; b = b->next) {
+            if (!expand_charge(expander, 1)) {
+                return true;
+            }
+            if (strcmp(a->text, b->text) == 0) {
+                expand_error(expander, a->where, "the parameter '%s' is there twice", a->text);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void read_definition(Expander *expander, const Statement *statement) {
     const Definition *present = name_find(expander->definitions, statement->name);
     if (present != NULL) {
         diagnostic_note(expand_error(expander, statement->name_where, "'%s' is already defined",
@@ -45,46 +61,50 @@ static void read_definition(Expander *expander, const Statement *statement) {
                         present->statement->name_where, "it is defined here");
         return;
     }
-    for (const Name *a = statement->parameters.first; a != NULL; a = a->next) {
-        for (const Name *b = statement->parameters.first; b != a; b = b->next) {
-            if (!expand_charge(expander, 1)) {
-                return;
-            }
-            if (strcmp(a->text, b->text) == 0) {
-                expand_error(expander, a->where, "the parameter '%s' is there twice", a->text);
-                return;
-            }
-        }
-    }
     labels_collect(expander, statement->chain);
     Definition *definition = ARENA_NEW(expander->arena, Definition);
     definition->statement = statement;
+    definition->failed = has_bad_head(expander, statement);
     name_put(expander->definitions, statement->name, definition);
 }
 
-static void read_default(Expander *expander, Description *description, const Statement *statement) {
+/* The layer kind of a `default`; the nearest one after an error, NULL where there is none. */
+static const OpDef *default_kind(Expander *expander, const Statement *statement, bool *valid) {
     const OpDef *op = op_find(statement->name);
-    if (op == NULL || (op->flags & OP_INTERNAL) != 0) {
-        Diagnostic *error = expand_error(expander, statement->name_where, "there is no layer '%s'",
-                                         statement->name);
-        Suggestion suggestion = suggestion_for(statement->name);
-        for (int i = 0; i < op_count; i++) {
+    *valid = op != NULL && (op->flags & OP_INTERNAL) == 0;
+    if (*valid) {
+        return op;
+    }
+    Diagnostic *error = expand_error(expander, statement->name_where, "there is no layer '%s'",
+                                     statement->name);
+    Suggestion suggestion = suggestion_for(statement->name);
+    for (int i = 0; i < op_count; i++) {
+        if ((op_table[i]->flags & OP_INTERNAL) == 0) {
             suggestion_offer(&suggestion, op_table[i]->name);
         }
-        suggestion_hint(&suggestion, error);
+    }
+    suggestion_hint(&suggestion, error);
+    return suggestion.best == NULL ? NULL : op_find(suggestion.best);
+}
+
+static void read_default(Expander *expander, Description *description, const Statement *statement) {
+    bool valid;
+    const OpDef *op = default_kind(expander, statement, &valid);
+    if (op == NULL) {
         return;
     }
     Word arguments = {.name = statement->name, .where = statement->where};
     Default *one = ARENA_NEW(expander->arena, Default);
     one->binding = binding_create(expander->arena, op);
     one->previous = description->defaults;
-    if (!evaluate_arguments(&expander->evaluator, &statement->arguments, &arguments) ||
-        !binding_set(&one->binding, &expander->evaluator, &arguments)) {
-        expander->failed = true;
-    }
+    one->failed = !valid ||
+                  !evaluate_arguments(&expander->evaluator, &statement->arguments, &arguments) ||
+                  !binding_set(&one->binding, &expander->evaluator, &arguments);
+    expander->failed = expander->failed || one->failed;
     for (const Default *older = one->previous; older != NULL; older = older->previous) {
         if (older->binding.op == op) {
             binding_merge(&one->binding, &older->binding);
+            one->failed = one->failed || older->failed;
             break;
         }
     }
@@ -319,5 +339,5 @@ Network *expand_file(Sources *sources, Diagnostics *diagnostics, SourceFile *fil
     if (diagnostics_error_count(diagnostics) == 0) {
         warn_unused(&expander, statements);
     }
-    return network;
+    return expander.unsound ? NULL : network;
 }

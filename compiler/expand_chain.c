@@ -158,8 +158,12 @@ static Value *bind_layer(Expander *expander, const Task *task, const OpDef *op) 
         }
         if (one->binding.op == op) {
             binding_merge(&binding, &one->binding);
+            task->unit->failed = one->failed;
             break;
         }
+    }
+    if (task->unit->failed) {
+        return NULL;
     }
     if (!binding_complete(&binding, expander->diagnostics, unit->where)) {
         return NULL;
@@ -220,6 +224,7 @@ static bool step_merge(Expander *expander, Task *task) {
             add_branch(expander, task, layers[i]);
         }
         if (count == 0) {
+            task->unit->failed = true;
             return true;
         }
     }
@@ -241,6 +246,27 @@ static bool step_merge(Expander *expander, Task *task) {
     expand_append(expander, op_find(unit->name), unit->where, task->attributes, task->inputs,
                   task->input_count);
     return true;
+}
+
+/* Reports an error in a use of a def and shows what its parameters are. */
+static Diagnostic *fail_call(Expander *expander, const Statement *definition, SourceRange where,
+                             const char *format, ...) PRINTF_LIKE(4, 5);
+static Diagnostic *fail_call(Expander *expander, const Statement *definition, SourceRange where,
+                             const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const char *text = arena_format_list(expander->arena, format, arguments);
+    va_end(arguments);
+    Diagnostic *error = expand_error(expander, where, "%s", text);
+    const char *names = "";
+    for (const Name *name = definition->parameters.first; name != NULL && strlen(names) < 80;
+         name = name->next) {
+        names = arena_format(expander->arena, "%s%s%s", names, *names == '\0' ? "" : ", ",
+                             name->next != NULL && strlen(names) > 60 ? "..." : name->text);
+    }
+    diagnostic_note(error, definition->name_where, "it is defined here as %s%s%s%s",
+                    definition->name, *names == '\0' ? "" : "(", names, *names == '\0' ? "" : ")");
+    return error;
 }
 
 /* The position of the parameter that argument `i` is for; -1 after an error. */
@@ -266,8 +292,8 @@ static int find_parameter(Expander *expander, const Statement *definition, const
         index++;
     }
     suggestion_hint(&suggestion,
-                    expand_error(expander, arguments->argument_where[i],
-                                 "'%s' has no parameter '%s'", definition->name, name));
+                    fail_call(expander, definition, arguments->argument_where[i],
+                              "'%s' has no parameter '%s'", definition->name, name));
     return -1;
 }
 
@@ -275,10 +301,8 @@ static int find_parameter(Expander *expander, const Statement *definition, const
 static Value *bind_parameters(Expander *expander, const Unit *unit, const Statement *definition) {
     int count = definition->parameters.count;
     if (unit->arguments.count != count) {
-        Diagnostic *error =
-            expand_error(expander, unit->where, "'%s' takes %d argument%s, not %d", unit->name,
-                         count, count == 1 ? "" : "s", unit->arguments.count);
-        diagnostic_note(error, definition->name_where, "it is defined here");
+        fail_call(expander, definition, unit->where, "'%s' takes %d argument%s, not %d", unit->name,
+                  count, count == 1 ? "" : "s", unit->arguments.count);
         return NULL;
     }
     Word arguments = {.name = unit->name, .where = unit->where};
@@ -305,6 +329,10 @@ static Value *bind_parameters(Expander *expander, const Unit *unit, const Statem
 static bool call_definition(Expander *expander, Task *task, Definition *definition) {
     const Unit *unit = task->unit;
     const Statement *statement = definition->statement;
+    if (definition->failed) {
+        task->unit->failed = true;
+        return true;
+    }
     if (unit->has_branches) {
         expand_error(expander, unit->where, "'%s' is a def: it takes no branches", unit->name);
         return true;
@@ -348,6 +376,10 @@ static bool fail_unknown(Expander *expander, const Unit *unit) {
     }
     Diagnostic *error =
         expand_error(expander, unit->name_where, "there is no layer or def '%s'", unit->name);
+    if (name_find(expander->labels, unit->name) != NULL) {
+        diagnostic_hint(error, "the labelled tensor is @%s", unit->name);
+        return true;
+    }
     Suggestion suggestion = suggestion_for(unit->name);
     for (int i = 0; i < op_count; i++) {
         if ((op_table[i]->flags & OP_INTERNAL) == 0) {
@@ -389,13 +421,16 @@ static bool step_reference(Expander *expander, Task *task) {
                         "a labelled tensor can start a branch, as in ADD{ID, @%s}; to label a "
                         "tensor leave out the '-'",
                         unit->name);
+        label_collect(expander, unit);
         return true;
     }
     Layer *layer = label_find(expander, unit);
-    if (layer != NULL) {
-        expander->current = layer;
-        expander->at_start = false;
+    if (layer == NULL) {
+        task->unit->failed = true;
+        return true;
     }
+    expander->current = layer;
+    expander->at_start = false;
     return true;
 }
 
@@ -448,8 +483,10 @@ static bool read_item(Expander *expander, const Task *task, Value *values) {
     bool is_tuple = task->item->kind == EXPRESSION_TUPLE;
     int count = is_tuple ? item.as.list.count : 1;
     if (count != unit->names.count) {
-        expand_error(expander, task->item->where, "%d value%s for %d variable%s", count,
-                     count == 1 ? "" : "s", unit->names.count, unit->names.count == 1 ? "" : "s");
+        Diagnostic *error = expand_error(expander, task->item->where, "%d value%s for %d variable%s",
+                                         count, count == 1 ? "" : "s", unit->names.count,
+                                         unit->names.count == 1 ? "" : "s");
+        diagnostic_note(error, unit->names.first->where, "the variables are these");
         return false;
     }
     for (int i = 0; i < count; i++) {
@@ -467,13 +504,28 @@ static bool start_for(Expander *expander, Task *task) {
         return true;
     }
     if (unit->names.count != 1) {
-        expand_error(expander, range->where, "a range gives one value, but there are %d variables",
-                     unit->names.count);
+        Diagnostic *error =
+            expand_error(expander, range->where,
+                         "a range gives one value, but there are %d variables", unit->names.count);
+        diagnostic_hint(error, "a list gives several: [(1, 16), (2, 32)]");
         return false;
     }
-    return evaluate_integer(&expander->evaluator, range->low, "the start of a range",
-                            &task->number) &&
-           evaluate_integer(&expander->evaluator, range->high, "the end of a range", &task->last);
+    if (!evaluate_integer(&expander->evaluator, range->low, "the start of a range",
+                          &task->number) ||
+        !evaluate_integer(&expander->evaluator, range->high, "the end of a range", &task->last)) {
+        return false;
+    }
+    /* A computed range may be empty: 1..n says so where n is 0. */
+    bool is_written_out =
+        range->low->kind == EXPRESSION_LITERAL && range->high->kind == EXPRESSION_LITERAL;
+    if (task->number > task->last && is_written_out) {
+        Diagnostic *error = expand_error(expander, range->where, "the range is empty: %lld > %lld",
+                                         (long long)task->number, (long long)task->last);
+        diagnostic_hint(error, "the smaller bound comes first; to count down use %lld - i",
+                        (long long)task->number);
+        return false;
+    }
+    return true;
 }
 
 static bool step_for(Expander *expander, Task *task) {
@@ -539,10 +591,13 @@ Layer *expand_chain(Expander *expander, Unit *chain, Layer *input, const Scope *
         expander->scope = task->scope;
         Unit *unit = task->unit;
         int errors = diagnostics_error_count(expander->diagnostics);
+        bool was_failed = unit->failed;
         bool done = task->step(expander, task);
         if (diagnostics_error_count(expander->diagnostics) > errors) {
             expander->failed = true;
             unit->failed = true;
+        }
+        if (unit->failed && !was_failed) {
             expand_unknown(expander, unit->where);
         }
         if (done) {

@@ -24,6 +24,7 @@ typedef struct Constant {
 /* `default` statements: each holds what the earlier ones of its kind gave as well. */
 typedef struct Default {
     Binding binding;
+    bool failed; /* it has errors, and so what layers of the kind would get is not known */
     const struct Default *previous;
 } Default;
 
@@ -31,6 +32,7 @@ typedef struct Definition {
     const Statement *statement;
     const Default *defaults; /* in force where it stands */
     bool used;               /* something other than itself names it */
+    bool failed;             /* its head has errors: what uses it is silent */
 } Definition;
 
 /* A running instance of a def or of one round of a repeat. Variables are found through `lexical`,
@@ -80,6 +82,7 @@ typedef struct Expander {
     int64_t work;
     bool failed;  /* an error was reported: what comes out is not usable */
     bool stopped; /* a limit was reached: expand nothing further */
+    bool unsound; /* a constant has an error: shapes that depend on it would mislead */
 
     Layer **layers;
     int layer_count, layer_capacity;
@@ -120,6 +123,7 @@ void for_extend(Expander *expander, Unit *chain, const NameList *parameters);
 /* expand_labels.c. */
 /* Notes all labels in a chain, so that one that comes later can be told from one that never comes.
  */
+void label_collect(Expander *expander, const Unit *unit);
 void labels_collect(Expander *expander, const Unit *chain);
 void label_define(Expander *expander, const Unit *unit, const Scope *scope, Layer *layer,
                   bool made_layer);

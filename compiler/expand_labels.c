@@ -3,11 +3,17 @@
 #include <ctype.h>
 #include <string.h>
 
-void labels_collect(Expander *expander, const Unit *chain) {
-    if (chain->kind == UNIT_LABEL && name_find(expander->labels, chain->name) == NULL) {
+void label_collect(Expander *expander, const Unit *unit) {
+    if (name_find(expander->labels, unit->name) == NULL) {
         Label *label = ARENA_NEW(expander->arena, Label);
-        *label = (Label){.name = chain->name, .where = chain->name_where, .last = -1};
-        name_put(expander->labels, chain->name, label);
+        *label = (Label){.name = unit->name, .where = unit->name_where, .last = -1};
+        name_put(expander->labels, unit->name, label);
+    }
+}
+
+void labels_collect(Expander *expander, const Unit *chain) {
+    if (chain->kind == UNIT_LABEL) {
+        label_collect(expander, chain);
     }
     /* The syntax tree's depth is limited, and so is this recursion. */
     for (const Unit *child = chain->children.first; child != NULL; child = child->next) {
@@ -62,7 +68,12 @@ static Label *find_label(Expander *expander, const Unit *unit) {
         for (int i = 0; diagnostic_is_shown(error) && i < name_count(expander->labels); i++) {
             suggestion_offer(&suggestion, name_at(expander->labels, i));
         }
-        suggestion_hint(&suggestion, error);
+        if (suggestion.best != NULL) {
+            diagnostic_hint(error, "did you mean '@%s'?", suggestion.best);
+        } else {
+            diagnostic_hint(error, "a label stands behind a layer, without '-': RELU @%s",
+                            unit->name);
+        }
         return NULL;
     }
     if (label->last < 0) {

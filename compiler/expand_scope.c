@@ -187,7 +187,7 @@ static void define_constant(Expander *expander, const Let *let) {
         constant->value = value;
         check_range(expander, let, &value, NULL);
     } else {
-        expander->failed = true;
+        expander->failed = expander->unsound = true;
     }
     const Define *define = find_define(expander, let->name);
     if (define != NULL && read_define(expander, define, (SourceRange){0, 0}, &value)) {

@@ -12,24 +12,43 @@ Sequence program_sequence(ProgramId program) {
     return program < PROGRAM_FORWARD_TRAINING ? SEQUENCE_EVALUATION : SEQUENCE_TRAINING;
 }
 
-Kernels *kernels_create(Arena *arena, int max_batch) {
+Kernels *kernels_create(Arena *arena, const Network *network, int max_batch) {
     Kernels *kernels = ARENA_NEW(arena, Kernels);
     kernels->arena = arena;
     kernels->max_batch = max_batch;
+    kernels->layers = layer_keys_create(arena, network);
     return kernels;
 }
 
-Step *kernels_add_step(Kernels *kernels, ProgramId program, const Group *group, Kernel *kernel) {
+/* Looks for a step with an equal group; if there is none, this one is the first. */
+static void find_equal(Kernels *kernels, Step *step) {
+    Step **bucket = &kernels->first_steps[step->key->hash % STEP_BUCKETS];
+    for (Step *first = *bucket; first != NULL; first = first->next)
+        if (group_keys_equal(first->key, step->key)) {
+            step->same_as = first;
+            step->kernel = first->kernel;
+            return;
+        }
+    step->next = *bucket;
+    *bucket = step;
+}
+
+Step *kernels_add_step(Kernels *kernels, ProgramId program, const Group *group) {
     Step *step = ARENA_NEW(kernels->arena, Step);
     step->group = group;
-    step->kernel = kernel;
-    kernel->name = group_name(kernels->arena, group);
+    step->key = group_key(kernels->arena, kernels->layers, group);
     step->program = program;
     step->number = kernels->sequence_length[program_sequence(program)]++;
+    find_equal(kernels, step);
     StepList *list = &kernels->programs[program];
     ARENA_GROW(kernels->arena, list->steps, list->count, list->capacity);
     list->steps[list->count++] = step;
     return step;
+}
+
+void step_set_kernel(Kernels *kernels, Step *step, Kernel *kernel) {
+    step->kernel = kernel;
+    kernel->name = group_name(kernels->arena, step->group);
 }
 
 /* ---- Names ---- */
@@ -147,19 +166,6 @@ static const char *function_name(Arena *arena, const NameTable *taken, const Gro
 
 /* ---- Sharing ---- */
 
-/* FNV-1a over words of eight bytes: it only finds candidates, which are then compared. */
-static uint64_t hash_of(const Text *text) {
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < text->length; i += sizeof hash) {
-        uint64_t word = 0;
-        size_t left = text->length - i;
-        memcpy(&word, text->bytes + i, left < sizeof word ? left : sizeof word);
-        hash = (hash ^ word) * 1099511628211u;
-        hash ^= hash >> 32;
-    }
-    return hash;
-}
-
 typedef struct Sharing {
     Kernels *kernels;
     NameTable *names;
@@ -196,21 +202,46 @@ static Function *add_function(Sharing *sharing, const Step *step, const Text *te
     return function;
 }
 
+static void use_function(Kernels *kernels, Step *step, Function *function) {
+    ARENA_GROW(kernels->arena, function->steps, function->step_count, function->step_capacity);
+    function->steps[function->step_count++] = step;
+    step->function = function;
+    step->kernel->name = function->name;
+}
+
+/* What a call of an equal group passes: its own tensors, and scratch memory of its own. */
+static KernelUse *counterpart_use(Arena *arena, const Step *step) {
+    const Step *first = step->same_as;
+    KernelUse *use = ARENA_NEW(arena, KernelUse);
+    *use = *first->use;
+    use->arguments = ARENA_ARRAY(arena, Buffer *, (size_t)use->argument_count);
+    for (int i = 0; i < use->argument_count; i++) {
+        Buffer *argument = ARENA_NEW(arena, Buffer);
+        *argument = *first->use->arguments[i];
+        if (argument->tensor != NULL)
+            argument->tensor = group_key_counterpart(first->key, step->key, argument->tensor);
+        use->arguments[i] = argument;
+    }
+    return use;
+}
+
 static void share_step(Sharing *sharing, Step *step, Text *text) {
     Kernels *kernels = sharing->kernels;
+    if (step->same_as != NULL) {
+        step->use = counterpart_use(kernels->arena, step);
+        use_function(kernels, step, step->same_as->function);
+        return;
+    }
     text_clear(text);
     step->use = kernel_use(kernels->arena, step->kernel);
     print_kernel_parameters(text, step->use, kernels->max_batch);
     text_add_character(text, '\n');
     print_kernel_body(text, step->kernel, step->use, kernels->max_batch, INDENT_WIDTH);
-    uint64_t hash = hash_of(text);
+    uint64_t hash = hash_bytes(text->bytes, text->length);
     Function *function = find_function(sharing, text, hash);
     if (function == NULL)
         function = add_function(sharing, step, text, hash);
-    ARENA_GROW(kernels->arena, function->steps, function->step_count, function->step_capacity);
-    function->steps[function->step_count++] = step;
-    step->function = function;
-    step->kernel->name = function->name;
+    use_function(kernels, step, function);
 }
 
 void kernels_share(Kernels *kernels) {

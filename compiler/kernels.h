@@ -4,6 +4,7 @@
 #ifndef CNNC_KERNELS_H
 #define CNNC_KERNELS_H
 
+#include "group_key.h"
 #include "kernel_use.h"
 
 /* Programs that run one after another and share memory. */
@@ -26,12 +27,16 @@ typedef struct Function {
 /* One call: a group of nodes, the kernel that it was lowered to, the function that holds it. */
 typedef struct Step {
     const Group *group;
+    const GroupKey *key;
+    const struct Step *same_as; /* an earlier step with an equal group, whose kernel this one uses;
+                                   or NULL */
     Kernel *kernel;
+    ProgramId program;
+    int number;        /* position in its sequence */
+    struct Step *next; /* of the same bucket of Kernels.first_steps */
     /* Set by kernels_share. */
     KernelUse *use; /* what the call passes: use->arguments and the extra parameters */
     Function *function;
-    ProgramId program;
-    int number; /* position in its sequence */
 } Step;
 
 typedef struct StepList {
@@ -39,19 +44,26 @@ typedef struct StepList {
     Step **steps;
 } StepList;
 
+#define STEP_BUCKETS 1024
+
 typedef struct Kernels {
     Arena *arena;
     int max_batch;
+    LayerKeys *layers;
+    Step *first_steps[STEP_BUCKETS];     /* those with kernels of their own, by the key's hash */
     int sequence_length[SEQUENCE_COUNT]; /* steps */
     StepList programs[PROGRAM_COUNT];
     int function_count, function_capacity;
     Function **functions; /* in the order of first use */
 } Kernels;
 
-Kernels *kernels_create(Arena *arena, int max_batch);
-/* Adds a call at the end of a program and names the kernel after the group; names are made unique
- * by kernels_share. Programs are filled in their order. */
-Step *kernels_add_step(Kernels *kernels, ProgramId program, const Group *group, Kernel *kernel);
+Kernels *kernels_create(Arena *arena, const Network *network, int max_batch);
+/* Adds a call at the end of a program. Programs are filled in their order. Where step->same_as is
+ * NULL the group has no kernel yet: it is to be lowered, and the kernel set with step_set_kernel
+ * before the next step is added. */
+Step *kernels_add_step(Kernels *kernels, ProgramId program, const Group *group);
+/* Names the kernel after the group, too; kernels_share makes the names unique. */
+void step_set_kernel(Kernels *kernels, Step *step, Kernel *kernel);
 /* Prints all kernels, finds those that are equal and names them (Kernel.name too). To be called
  * once, when all kernels are finished. */
 void kernels_share(Kernels *kernels);

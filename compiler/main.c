@@ -143,13 +143,16 @@ static LowerOptions lower_options(const Compilation *compilation) {
 
 static bool lower(Compilation *compilation) {
     compilation->lowering = lower_options(compilation);
-    compilation->kernels = kernels_create(compilation->arena, compilation->lowering.max_batch);
+    compilation->kernels =
+        kernels_create(compilation->arena, compilation->network, compilation->lowering.max_batch);
     for (int i = 0; i < PROGRAM_COUNT; i++) {
         const GroupList *list = &compilation->groups[i];
         for (int j = 0; j < list->count; j++) {
-            Kernel *kernel = lower_group(compilation->arena, compilation->graph, list->groups[j],
-                                         &compilation->lowering);
-            kernels_add_step(compilation->kernels, (ProgramId)i, list->groups[j], kernel);
+            Step *step = kernels_add_step(compilation->kernels, (ProgramId)i, list->groups[j]);
+            if (!step->same_as)
+                step_set_kernel(compilation->kernels, step,
+                                lower_group(compilation->arena, compilation->graph, list->groups[j],
+                                            &compilation->lowering));
         }
     }
     return true;
@@ -160,7 +163,8 @@ static void for_each_kernel(const Compilation *compilation,
     for (int i = 0; i < PROGRAM_COUNT; i++) {
         const StepList *list = &compilation->kernels->programs[i];
         for (int j = 0; j < list->count; j++)
-            visit(compilation, list->steps[j]->kernel);
+            if (!list->steps[j]->same_as)
+                visit(compilation, list->steps[j]->kernel);
     }
 }
 

@@ -31,6 +31,8 @@
 }
 
 %code {
+#include "syntax_error.h"
+
 #include <string.h>
 
 #define YYLLOC_DEFAULT(current, parts, count)                                                      \
@@ -54,7 +56,7 @@ static Range *new_range(Parser *parser, SourceRange where, Expression *low, Expr
 %token FOR "'for'" IN "'in'" IF "'if'" ELSE "'else'" TRAIN "'train'" DATA "'data'"
 %token INCLUDE "'include'" AND "'and'" OR "'or'" NOT "'not'"
 %token RANGE "'..'" LESS_EQUAL "'<='" GREATER_EQUAL "'>='" EQUAL "'=='" NOT_EQUAL "'!='"
-%token <literal> INTEGER "an integer" NUMBER "a number" STRING "a string"
+%token <literal> INTEGER "an integer" NUMBER "a number" STRING "a string in double quotes"
 %token <literal> DIMS "dimensions such as 3x3" BOOLEAN "true or false"
 %token <name> NAME "a name"
 %token END 0 "end of the file"
@@ -465,16 +467,14 @@ static void yyerror(SourceRange *where, void *scanner, Parser *parser, const cha
     nested_too_deeply(parser, *where);
 }
 
-#define MAXIMUM_EXPECTED 5
+#define MAXIMUM_CHOICES 4
 
-/* " here, expected 'a', 'b' or 'c'"; nothing where more would be possible than help. */
-static const char *expected_text(const yypcontext_t *context, Arena *arena) {
-    yysymbol_kind_t expected[MAXIMUM_EXPECTED];
-    int count = yypcontext_expected_tokens(context, expected, MAXIMUM_EXPECTED);
+/* "'a', 'b' or 'c'"; nothing where more would be possible than help. */
+static const char *choices_text(const yysymbol_kind_t *symbols, int count, Arena *arena) {
     const char *text = "";
-    for (int i = 0; i < count; i++) {
-        const char *separator = i == 0 ? "; expected " : i == count - 1 ? " or " : ", ";
-        text = arena_format(arena, "%s%s%s", text, separator, yysymbol_name(expected[i]));
+    for (int i = 0; i < count && count <= MAXIMUM_CHOICES; i++) {
+        const char *separator = i == 0 ? "" : i == count - 1 ? " or " : ", ";
+        text = arena_format(arena, "%s%s%s", text, separator, yysymbol_name(symbols[i]));
     }
     return text;
 }
@@ -486,19 +486,22 @@ static int yyreport_syntax_error(const yypcontext_t *context, void *scanner, Par
     if (found == YYSYMBOL_YYEMPTY) {
         return 0;
     }
-    const char *what = yysymbol_name(found);
+    const char *name = yysymbol_name(found);
     if (found == YYSYMBOL_NAME || found == YYSYMBOL_INTEGER || found == YYSYMBOL_NUMBER ||
         found == YYSYMBOL_DIMS || found == YYSYMBOL_BOOLEAN || found == YYSYMBOL_STRING) {
-        what = arena_format(parser->arena, "'%.60s'",
+        name = arena_format(parser->arena, "'%.60s'",
                             source_text_of(parser->sources, where, parser->arena));
     }
-    Diagnostic *error = diagnostic_error(parser->diagnostics, where, "unexpected %s%s", what,
-                                         expected_text(context, parser->arena));
-    if (parser->unclosed.character != 0) {
-        uint32_t position = parser->unclosed.position;
-        diagnostic_note(error, (SourceRange){position, position + 1}, "this '%c' is not closed",
-                        parser->unclosed.character);
+    yysymbol_kind_t symbols[YYNTOKENS];
+    int count = yypcontext_expected_tokens(context, symbols, YYNTOKENS);
+    bool expected[YYMAXUTOK + 1] = {false};
+    for (int token = 0; token <= YYMAXUTOK; token++) {
+        for (int i = 0; i < count; i++) {
+            expected[token] = expected[token] || YYTRANSLATE(token) == symbols[i];
+        }
     }
+    report_syntax_error(parser, where, name, expected,
+                        choices_text(symbols, count, parser->arena));
     return 0;
 }
 

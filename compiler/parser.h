@@ -24,6 +24,8 @@ typedef struct Parser {
     } * brackets;
     int bracket_count, bracket_capacity;
     struct OpenBracket unclosed; /* at the last token; character 0: none */
+    bool unopened;               /* the last token closes a bracket that was never opened */
+    int token, previous;         /* codes of the last token and of the one before it */
 } Parser;
 
 /* Parses a file; errors are reported, and what could be read comes back. `option_count` is the

@@ -6,6 +6,7 @@
 #include "command.h"
 #include "initialise.h"
 #include "rng.h"
+#include "weights.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -69,9 +70,11 @@ static void gradcheck_fill(GradCheck *check, const Options *options) {
         initialise_parameters(network, seed);
         for (int i = 0; i < info->parameter_tensors; i++) {
             const ParameterInfo *parameter = &info->parameters[i];
-            const bool sparse = parameter->connections != NULL;
-            for (size_t k = 0; parameter->trainable && !sparse && k < parameter->size; k++) {
+            for (size_t k = 0; parameter->trainable && k < parameter->size; k++) {
                 size_t at = parameter->offset + k;
+                if (!weights_connected(parameter, k)) {
+                    continue;
+                }
                 network->parameters[at] += (real)(GRADCHECK_JITTER * random_gaussian(key, 0, at));
             }
         }
@@ -128,8 +131,10 @@ static GradCheckVerdict gradcheck_element(GradCheck *check, real *at, double gra
     return settled || !isfinite(before) ? GRADCHECK_WRONG : GRADCHECK_SKIPPED;
 }
 
-static GradCheckResult gradcheck_tensor(GradCheck *check, uint32_t number, real *values,
-                                        const real *gradients, size_t size) {
+/* `parameter` is NULL for the input. Weights that do not exist are left alone: they stay 0. */
+static GradCheckResult gradcheck_tensor(GradCheck *check, const ParameterInfo *parameter,
+                                        uint32_t number, real *values, const real *gradients,
+                                        size_t size) {
     const uint64_t key = random_key(number, RANDOM_GRADIENT_CHECK, 1);
     GradCheckResult result = {.good = true};
     double largest = 0;
@@ -140,6 +145,9 @@ static GradCheckResult gradcheck_tensor(GradCheck *check, uint32_t number, real 
         /* All elements of a small tensor, else one of each of equal parts. */
         size_t part = size / GRADCHECK_SAMPLES;
         size_t i = size <= GRADCHECK_SAMPLES ? s : s * part + random_bits(key, 0, s) % part;
+        if (parameter != NULL && !weights_connected(parameter, i)) {
+            continue;
+        }
         double error;
         GradCheckVerdict verdict = gradcheck_element(check, &values[i], (double)gradients[i],
                                                      GRADCHECK_FLOOR * largest, &error);
@@ -182,14 +190,14 @@ static bool gradcheck_run(GradCheck *check) {
     for (int i = 0; i < info->parameter_tensors; i++) {
         const ParameterInfo *parameter = &info->parameters[i];
         if (parameter->trainable) {
-            GradCheckResult result =
-                gradcheck_tensor(check, (uint32_t)i, network->parameters + parameter->offset,
-                                 check->gradients + parameter->offset, parameter->size);
+            GradCheckResult result = gradcheck_tensor(
+                check, parameter, (uint32_t)i, network->parameters + parameter->offset,
+                check->gradients + parameter->offset, parameter->size);
             good = gradcheck_report(parameter->name, width, &result) && good;
         }
     }
     GradCheckResult result =
-        gradcheck_tensor(check, (uint32_t)info->parameter_tensors, check->inputs,
+        gradcheck_tensor(check, NULL, (uint32_t)info->parameter_tensors, check->inputs,
                          check->gradients + info->trainable_size, check->input_count);
     return gradcheck_report("input", width, &result) && good;
 }

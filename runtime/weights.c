@@ -48,6 +48,14 @@ RUNTIME_API void weights_copy(const SafeTensors *file, const SafeTensor *tensor,
     elements_to_real(type, file->data + tensor->begin, count, out);
 }
 
+RUNTIME_API bool weights_connected(const ParameterInfo *parameter, size_t element) {
+    if (parameter->connections == NULL) {
+        return true;
+    }
+    size_t pairs = (size_t)parameter->dims[0] * (size_t)parameter->dims[1];
+    return parameter->connections[element / (parameter->size / pairs)] != 0;
+}
+
 RUNTIME_API size_t weights_apply_connections(const ParameterInfo *parameter, real *data) {
     size_t changed = 0;
     if (parameter->connections == NULL) {

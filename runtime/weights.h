@@ -24,6 +24,9 @@ RUNTIME_API bool weights_tensor_fits(const char *path, const SafeTensor *tensor,
                                      const ParameterInfo *parameter, Problem *problem);
 RUNTIME_API void weights_copy(const SafeTensors *file, const SafeTensor *tensor, real *out);
 
+/* Whether a weight exists: false where a connection table leaves it out. */
+RUNTIME_API bool weights_connected(const ParameterInfo *parameter, size_t element);
+
 /* Sets the weights to zero that the connection table leaves out; returns how many were not. */
 RUNTIME_API size_t weights_apply_connections(const ParameterInfo *parameter, real *data);
 

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 import tensors
-from harness import Case, Failure, check, emit_and_build, layer_kinds, run
+from harness import Case, Failure, ROOT, check, emit_and_build, layer_kinds, run
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import oracle  # noqa: E402
@@ -98,6 +98,64 @@ def run_sample(context, kind, text, index):
     return passed, len(problems), "\n".join(problems)
 
 
+# Every way to compile a whole network must agree with -O0: options of cnnc, flags of the C compiler,
+# what the CPU must have.
+WAYS = [
+    ([], ["-march=native"], ""), (["-fno-fuse"], ["-march=native"], ""), (["-fno-vectorise"], [], ""),
+    (["-fno-parallelise"], [], ""), (["--target=generic"], [], ""), (["--target=sse2"], [], "sse2"),
+    (["--target=avx2"], ["-mavx2", "-mfma"], "avx2"),
+    (["--target=avx512"], ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"], "avx512vl"),
+    (["--target=avx512"], [], ""),  # vectors wider than the machine's: the C compiler splits them
+]
+NETWORKS = ["vgg_small", "resnet_small", "dense_small", "heads_small", "train_small"]
+CPU = pathlib.Path("/proc/cpuinfo").read_text() if pathlib.Path("/proc/cpuinfo").exists() else ""
+
+
+def ways_agree(context, network, precision, options, bound):
+    directory = context.directory("ways", network, precision)
+    source = ROOT / "tests" / "networks" / f"{network}.cnn"
+    text = source.read_text()
+    plain = emit_and_build(context, source, directory, "plain", "-O0", *options, "--batch=4", optimise="-O0")
+    run([plain, "init", "--out", directory / "init.safetensors"])
+    weights = tensors.random_weights(tensors.read(directory / "init.safetensors"), 3)
+    tensors.write(directory / "w.safetensors", weights)
+    write_batch(directory, text, *info_shape(plain))
+    expected, passed = results(directory, plain), 0
+    for index, (way, flags, needs) in enumerate(WAYS):
+        if needs and f" {needs} " not in CPU:
+            continue
+        name = f"way{index}"
+        program = emit_and_build(context, source, directory, name, *options, *way, "--batch=4", flags=flags,
+                                 optimise="-O0")
+        try:
+            check_same(results(directory, program), expected, bound)
+        except Failure as failure:
+            raise Failure(f"{' '.join(way)}: {failure}") from None
+        passed += 1
+    return passed, 0, ""
+
+
+def inference_agrees(context, network, options, bound):
+    """--infer, which folds and shares what training must keep, gives the same outputs."""
+    directory = context.directory("infer", network, *options)
+    source = ROOT / "tests" / "networks" / f"{network}.cnn"
+    programs = [emit_and_build(context, source, directory, name, "--batch=4", *options, *more, optimise="-O0",
+                               flags=["-march=native"])
+                for name, more in (("whole", []), ("infer", ["--infer"]), ("infer-O0", ["--infer", "-O0"]))]
+    run([programs[0], "init", "--out", directory / "init.safetensors"])
+    weights = tensors.random_weights(tensors.read(directory / "init.safetensors"), 4)
+    tensors.write(directory / "w.safetensors", weights)
+    write_batch(directory, source.read_text(), *info_shape(programs[0]), batch=7)
+    for program in programs:
+        run([program, "predict", "--weights", directory / "w.safetensors", "--input", directory / "x.npy",
+             "--output", directory / f"{program.name}.npy"])
+    whole = np.load(directory / "whole.npy")
+    for name in ("infer", "infer-O0"):
+        error = tensors.error(np.load(directory / f"{name}.npy"), whole)
+        check(error <= bound, f"{name}: outputs differ by {error:.3g}, allowed {bound:.3g}")
+    run([programs[1], "train"], status=2)
+
+
 def run_oracle(context, text, function, index):
     directory = context.directory("oracle", index)
     passed = 0
@@ -138,5 +196,10 @@ def cases(context):
         Case(f"oracle: {text.splitlines()[1]}", run_oracle, text, function, index)
         for index, (text, function) in enumerate(oracle.CASES)
     ]
+    for network in NETWORKS:
+        for precision, options, bound in PRECISIONS:
+            result.append(Case(f"ways to compile {network}, {precision}", ways_agree, network, precision, options,
+                               bound, weight=9))
+            result.append(Case(f"--infer, {network}, {precision}", inference_agrees, network, options, bound))
     result.append(Case("every kind has samples", every_kind_has_samples, found))
     return result

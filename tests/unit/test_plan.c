@@ -1,5 +1,6 @@
 /* The memory plan: on hand-made and random sequences of calls nothing that lives together overlaps,
  * what does not shares memory, and sizes that cannot be counted are errors. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,12 +39,13 @@ static int set_up(void **state) {
     f->layer = (Layer){.op = op_find("RELU"), .name = "relu1"};
     f->layer.output = (Shape){1, {8}};
     f->network.train.optimizer = OPTIMIZER_ADAM;
+    f->network.layer_count = 1;
     f->graph.arena = f->arena;
     f->graph.network = &f->network;
     f->graph.infer_only = true;
     f->graph.input = tensor(f, TENSOR_INPUT, 16);
     f->graph.output = tensor(f, TENSOR_ACTIVATION, 16);
-    f->kernels = kernels_create(f->arena, BATCH);
+    f->kernels = kernels_create(f->arena, &f->network, BATCH);
     *state = f;
     return 0;
 }
@@ -83,9 +85,15 @@ static void add_call(Fixture *f, ProgramId program, Tensor *result, Tensor *cons
     Group *group = ARENA_NEW(f->arena, Group);
     Node *node = ARENA_NEW(f->arena, Node);
     *node = (Node){.role = NODE_FORWARD, .op = f->layer.op, .layer = &f->layer, .y = result};
+    node->x = ARENA_ARRAY(f->arena, Tensor *, (size_t)count);
+    memcpy(node->x, sources, (size_t)count * sizeof *sources);
+    node->input_count = count;
+    node->input = (int)(scratch % INT_MAX); /* only calls with as much scratch are equal */
     ARENA_GROW(f->arena, group->nodes, group->count, group->capacity);
     group->nodes[group->count++] = node;
-    kernels_add_step(f->kernels, program, group, kernel);
+    Step *step = kernels_add_step(f->kernels, program, group);
+    if (step->same_as == NULL)
+        step_set_kernel(f->kernels, step, kernel);
 }
 
 static Plan *make_plan(Fixture *f, int64_t limit) {
