@@ -131,47 +131,97 @@ static bool convert_table(Arena *arena, const AttributeDef *attribute, Value *va
 }
 
 static const struct {
-    const char *description;
+    const char *description; /* of CHOICE: its words instead */
+    bool wants_integer;
     bool (*convert)(Arena *arena, const AttributeDef *attribute, Value *value);
 } types[] = {
-    [ATTRIBUTE_INTEGER] = {"an integer", convert_integer},
-    [ATTRIBUTE_NUMBER] = {"a number", convert_number},
-    [ATTRIBUTE_BOOLEAN] = {"true or false", convert_boolean},
-    [ATTRIBUTE_EXTENTS] = {"an integer or dimensions such as 3x3", convert_extents},
-    [ATTRIBUTE_PADDING] = {"an integer, dimensions such as 1x1, or same", convert_padding},
-    [ATTRIBUTE_DIMS] = {"dimensions such as 16x5x5, or an integer", convert_dims},
-    [ATTRIBUTE_CHOICE] = {"one of", convert_choice},
+    [ATTRIBUTE_INTEGER] = {"an integer", true, convert_integer},
+    [ATTRIBUTE_NUMBER] = {"a number", false, convert_number},
+    [ATTRIBUTE_BOOLEAN] = {"true or false", false, convert_boolean},
+    [ATTRIBUTE_EXTENTS] = {"an integer or dimensions such as 3x3", true, convert_extents},
+    [ATTRIBUTE_PADDING] = {"an integer, dimensions such as 1x1, or same", true, convert_padding},
+    [ATTRIBUTE_DIMS] = {"dimensions such as 16x5x5, or an integer", true, convert_dims},
+    [ATTRIBUTE_CHOICE] = {"one of", false, convert_choice},
     [ATTRIBUTE_INITIALISER] = {"zero, constant(c), gaussian(std), uniform(a), he, glorot or a "
                                "number",
-                               convert_initialiser},
-    [ATTRIBUTE_TABLE] = {"a list of lists of channels, such as [[0, 1], [1, 2]]", convert_table},
+                               false, convert_initialiser},
+    [ATTRIBUTE_TABLE] = {"a list of lists of channels, such as [[0, 1], [1, 2]]", false, convert_table},
 };
+
+/* "none or center" of the words "none center". */
+static const char *choices_text(Arena *arena, const char *words) {
+    const char *text = "";
+    while (*words != '\0') {
+        int length = (int)strcspn(words, " ");
+        const char *rest = words + length + strspn(words + length, " ");
+        const char *joint = *text == '\0' ? "" : *rest == '\0' ? " or " : ", ";
+        text = arena_format(arena, "%s%s%.*s", text, joint, length, words);
+        words = rest;
+    }
+    return text;
+}
+
+/* The words that an attribute may be; NULL: it is none. */
+static const char *words_of(const AttributeDef *attribute) {
+    switch (attribute->type) {
+    case ATTRIBUTE_CHOICE:
+        return attribute->choices;
+    case ATTRIBUTE_INITIALISER:
+        return INITIALISERS;
+    case ATTRIBUTE_PADDING:
+        return "same";
+    case ATTRIBUTE_BOOLEAN:
+        return "true false";
+    default:
+        return NULL;
+    }
+}
+
+static void hint_word(Evaluator *evaluator, const AttributeDef *attribute, const Word *word,
+                      Diagnostic *error) {
+    Suggestion suggestion = suggestion_for(word->name);
+    suggestion_offer_words(&suggestion, diagnostics_arena(evaluator->diagnostics),
+                           words_of(attribute));
+    if (attribute->type == ATTRIBUTE_INITIALISER && in_list(INITIALISERS, word->name)) {
+        diagnostic_hint(error, in_list("zero he glorot", word->name)
+                                   ? "%s takes no argument"
+                                   : "%s takes one number, as in gaussian(0.01)",
+                        word->name);
+        return;
+    }
+    evaluator->offer(evaluator->context, &suggestion);
+    suggestion_hint(&suggestion, error);
+}
+
+static bool fits_unquoted(Arena *arena, const AttributeDef *attribute, const char *text) {
+    Value value;
+    return literal_read(arena, text, &value) &&
+           types[attribute->type].convert(arena, attribute, &value);
+}
 
 static bool fail_type(Evaluator *evaluator, const AttributeDef *attribute, const Value *value) {
     Arena *arena = diagnostics_arena(evaluator->diagnostics);
-    bool is_choice = attribute->type == ATTRIBUTE_CHOICE;
     /* Where no words are expected, a word is a name that has no value. */
-    bool is_name = value->kind == VALUE_WORD && !is_choice &&
-                   attribute->type != ATTRIBUTE_INITIALISER && attribute->type != ATTRIBUTE_PADDING;
+    const char *words = words_of(attribute);
+    bool is_name = value->kind == VALUE_WORD &&
+                   (words == NULL || attribute->type == ATTRIBUTE_BOOLEAN);
     SourceRange where = is_name ? value->as.word->where : value->where;
+    const char *wanted = attribute->type == ATTRIBUTE_CHOICE
+                             ? choices_text(arena, attribute->choices)
+                             : types[attribute->type].description;
     Diagnostic *error =
-        diagnostic_error(evaluator->diagnostics, where, "'%s' must be %s%s%s, %s %.80s%s",
-                         attribute->name, types[attribute->type].description, is_choice ? ": " : "",
-                         is_choice ? attribute->choices : "", is_name ? "but" : "not",
-                         value_text(arena, value), is_name ? " is not defined" : "");
-    if (value->kind == VALUE_WORD && diagnostic_is_shown(error)) {
-        Suggestion suggestion = suggestion_for(value->as.word->name);
-        if (is_choice) {
-            suggestion_offer_words(&suggestion, arena, attribute->choices);
-        } else if (attribute->type == ATTRIBUTE_INITIALISER) {
-            suggestion_offer_words(&suggestion, arena, INITIALISERS);
-        } else if (attribute->type == ATTRIBUTE_PADDING) {
-            suggestion_offer(&suggestion, "same");
-        } else if (attribute->type == ATTRIBUTE_BOOLEAN) {
-            suggestion_offer_words(&suggestion, arena, "true false");
-        }
-        evaluator->offer(evaluator->context, &suggestion);
-        suggestion_hint(&suggestion, error);
+        diagnostic_error(evaluator->diagnostics, where, "'%s' must be %s, %s %.80s%s",
+                         attribute->name, wanted, is_name ? "but" : "not", value_text(arena, value),
+                         is_name ? " is not defined" : "");
+    if (!diagnostic_is_shown(error)) {
+        return false;
+    }
+    if (value->kind == VALUE_WORD) {
+        hint_word(evaluator, attribute, value->as.word, error);
+    } else if (value->kind == VALUE_STRING && fits_unquoted(arena, attribute, value->as.string)) {
+        diagnostic_hint(error, "leave out the quotes");
+    } else if (value->kind == VALUE_NUMBER && types[attribute->type].wants_integer) {
+        diagnostic_hint(error, "floor( ), ceil( ) and round( ) make an integer of a number");
     }
     return false;
 }
@@ -198,10 +248,15 @@ static bool value_in_range(const AttributeDef *attribute, const Value *value) {
 }
 
 static bool fail_range(Evaluator *evaluator, const AttributeDef *attribute, const Value *value) {
-    const char *text = value_text(diagnostics_arena(evaluator->diagnostics), value);
-    diagnostic_error(evaluator->diagnostics, value->where,
-                     "'%s' must be between %.10g and %.10g, not %.80s", attribute->name,
-                     attribute->minimum, attribute->maximum, text);
+    Arena *arena = diagnostics_arena(evaluator->diagnostics);
+    const char *text = value_text(arena, value);
+    /* The largest bounds only keep counts within what a number holds. */
+    const char *bounds =
+        attribute->maximum < COUNT_MAX
+            ? arena_format(arena, "between %.10g and %.10g", attribute->minimum, attribute->maximum)
+            : arena_format(arena, "between %.10g and 2^53", attribute->minimum);
+    diagnostic_error(evaluator->diagnostics, value->where, "'%s' must be %s, not %.80s",
+                     attribute->name, bounds, text);
     return false;
 }
 
@@ -253,14 +308,31 @@ static int next_positional(const OpDef *op, const bool *given, const Value *valu
     return next;
 }
 
+/* Names what the kind takes. */
+static void hint_attributes(Diagnostic *error, Arena *arena, const OpDef *op) {
+    const char *text = "";
+    for (int i = 0; i < op->attribute_count; i++) {
+        const AttributeDef *attribute = &op->attributes[i];
+        bool is_required = attribute->fallback == NULL;
+        text = arena_format(arena, "%s%s%s%s%s", text, i == 0 ? "" : ", ", attribute->name,
+                            is_required || *attribute->fallback == '\0' ? "" : "=",
+                            is_required ? "" : attribute->fallback);
+    }
+    diagnostic_hint(error, "its arguments are %s(%s)", op->name, text);
+}
+
 static int fail_argument(Evaluator *evaluator, const OpDef *op, const Word *arguments, int i) {
     const char *name = arguments->argument_names[i];
     SourceRange where = arguments->argument_where[i];
+    Arena *arena = diagnostics_arena(evaluator->diagnostics);
+    if (op->attribute_count == 0) {
+        diagnostic_error(evaluator->diagnostics, where, "%s takes no arguments", op->name);
+        return -1;
+    }
     if (name == NULL) {
-        diagnostic_error(evaluator->diagnostics, where,
-                         op->attribute_count == 0 ? "%s takes no arguments"
-                                                  : "too many arguments for %s",
-                         op->name);
+        hint_attributes(diagnostic_error(evaluator->diagnostics, where,
+                                         "too many arguments for %s", op->name),
+                        arena, op);
         return -1;
     }
     Diagnostic *error =
@@ -269,7 +341,11 @@ static int fail_argument(Evaluator *evaluator, const OpDef *op, const Word *argu
     for (int attribute = 0; attribute < op->attribute_count; attribute++) {
         suggestion_offer(&suggestion, op->attributes[attribute].name);
     }
-    suggestion_hint(&suggestion, error);
+    if (suggestion.best != NULL) {
+        suggestion_hint(&suggestion, error);
+    } else {
+        hint_attributes(error, arena, op);
+    }
     return -1;
 }
 
@@ -304,7 +380,11 @@ bool binding_set(Binding *binding, Evaluator *evaluator, const Word *arguments) 
     for (int i = 0; i < arguments->argument_count; i++) {
         int index = find_attribute(evaluator, op, binding->given, arguments, i);
         if (index < 0) {
-            return false;
+            valid = false;
+            if (arguments->argument_names[i] == NULL) {
+                return false; /* of what follows, none knows its place */
+            }
+            continue;
         }
         Value value = arguments->arguments[i];
         valid = convert(evaluator, &op->attributes[index], &value) && valid;
@@ -312,6 +392,40 @@ bool binding_set(Binding *binding, Evaluator *evaluator, const Word *arguments) 
         binding->given[index] = true;
     }
     return valid;
+}
+
+/* Whether `attribute` of the binding has its value from `expression`. */
+static bool is_from(const Binding *binding, int attribute, const Expression *expression) {
+    const Value *value = &binding->values[attribute];
+    return binding->given[attribute] && value->kind == VALUE_INTEGER &&
+           value->where.begin == expression->where.begin &&
+           value->where.end == expression->where.end;
+}
+
+static bool is_integer(const Expression *expression) {
+    return expression->kind == EXPRESSION_LITERAL && expression->literal.kind == VALUE_INTEGER;
+}
+
+void binding_warn_products(const Binding *binding, const ArgumentList *arguments,
+                           Diagnostics *diagnostics) {
+    const AttributeDef *attributes = binding->op->attributes;
+    for (const Argument *argument = arguments->first; argument != NULL; argument = argument->next) {
+        const Expression *product = argument->value;
+        if (product->kind != EXPRESSION_BINARY || product->operation != OPERATOR_MULTIPLY ||
+            !is_integer(product->left) || !is_integer(product->right)) {
+            continue;
+        }
+        for (int i = 0; i < binding->op->attribute_count; i++) {
+            if (attributes[i].type == ATTRIBUTE_EXTENTS && is_from(binding, i, product)) {
+                Diagnostic *warning = diagnostic_warning(
+                    diagnostics, WARNING_PRODUCT, product->where, "'%s' is %lld along every axis",
+                    attributes[i].name, (long long)binding->values[i].as.integer);
+                diagnostic_hint(warning, "dimensions are written %lldx%lld",
+                                (long long)product->left->literal.as.integer,
+                                (long long)product->right->literal.as.integer);
+            }
+        }
+    }
 }
 
 void binding_merge(Binding *binding, const Binding *defaults) {

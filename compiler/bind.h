@@ -19,6 +19,10 @@ Binding binding_create(Arena *arena, const OpDef *op);
  * mean". */
 bool binding_set(Binding *binding, Evaluator *evaluator, const Word *arguments);
 
+/* Warns of extents among the bound `arguments` that are written 3*3, where 3x3 is likely meant. */
+void binding_warn_products(const Binding *binding, const ArgumentList *arguments,
+                           Diagnostics *diagnostics);
+
 /* Takes from `defaults` what `binding` does not give. */
 void binding_merge(Binding *binding, const Binding *defaults);
 

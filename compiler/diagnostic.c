@@ -291,7 +291,7 @@ static void print_one(const Diagnostics *diagnostics, const Diagnostic *diagnost
         fprintf(stream, " [%s]", diagnostic->flag);
     }
     fputc('\n', stream);
-    if (place.file != NULL) {
+    if (place.file != NULL && place.line_length > 0) {
         print_line(stream, &place, diagnostic->where.end - diagnostic->where.begin, color);
     }
 }

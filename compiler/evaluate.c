@@ -12,7 +12,11 @@ static bool fail_unknown(Evaluator *evaluator, SourceRange where, const char *na
     }
     Suggestion suggestion = suggestion_for(name);
     evaluator->offer(evaluator->context, &suggestion);
-    suggestion_hint(&suggestion, error);
+    if (suggestion.best != NULL) {
+        suggestion_hint(&suggestion, error);
+    } else {
+        diagnostic_hint(error, "a constant is defined before its use: let %s = 3", name);
+    }
     return false;
 }
 
@@ -252,8 +256,19 @@ bool evaluate_value(Evaluator *evaluator, const Expression *expression, Value *v
 }
 
 bool evaluate_constant(Evaluator *evaluator, const Expression *expression, Value *value) {
-    return evaluate_value(evaluator, expression, value) &&
-           (value->kind == VALUE_BOOLEAN || require_numeric(evaluator, value));
+    if (!evaluate_value(evaluator, expression, value)) {
+        return false;
+    }
+    if (value->kind == VALUE_WORD) {
+        return fail_unknown(evaluator, value->as.word->where, value->as.word->name);
+    }
+    if (value->kind != VALUE_BOOLEAN && !value_is_numeric(value)) {
+        diagnostic_error(evaluator->diagnostics, value->where,
+                         "a constant is a number, true or false, not %.80s",
+                         value_text(diagnostics_arena(evaluator->diagnostics), value));
+        return false;
+    }
+    return true;
 }
 
 bool evaluate_integer(Evaluator *evaluator, const Expression *expression, const char *what,

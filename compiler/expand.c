@@ -101,6 +101,7 @@ static void read_default(Expander *expander, Description *description, const Sta
                   !evaluate_arguments(&expander->evaluator, &statement->arguments, &arguments) ||
                   !binding_set(&one->binding, &expander->evaluator, &arguments);
     expander->failed = expander->failed || one->failed;
+    binding_warn_products(&one->binding, &statement->arguments, expander->diagnostics);
     for (const Default *older = one->previous; older != NULL; older = older->previous) {
         if (older->binding.op == op) {
             binding_merge(&one->binding, &older->binding);
@@ -225,6 +226,21 @@ static void read_statements(Expander *expander, Description *description, Statem
     extend_loops(expander, description);
 }
 
+/* Pictures are often stored as height x width x colours. */
+static void warn_channels(Expander *expander, const Value *literal) {
+    const int64_t *extent = literal->as.dims.extent;
+    if (literal->kind != VALUE_DIMS || literal->as.dims.rank != 3 || extent[0] != extent[1] ||
+        extent[0] <= 4 || (extent[2] != 1 && extent[2] != 3 && extent[2] != 4)) {
+        return;
+    }
+    Diagnostic *warning = diagnostic_warning(
+        expander->diagnostics, WARNING_CHANNELS, literal->where,
+        "the input has %lld channels of %lldx%lld", (long long)extent[0], (long long)extent[1],
+        (long long)extent[2]);
+    diagnostic_hint(warning, "channels come first: input %lldx%lldx%lld", (long long)extent[2],
+                    (long long)extent[0], (long long)extent[1]);
+}
+
 /* The layer 0; of unknown shape where there is no usable `input`. */
 static Layer *make_input(Expander *expander, const Statement *statement) {
     if (statement == NULL) {
@@ -246,6 +262,7 @@ static Layer *make_input(Expander *expander, const Statement *statement) {
         expand_error(expander, literal->where, "every extent of the input must be at least 1");
         return expand_unknown(expander, statement->where);
     }
+    warn_channels(expander, literal);
     if (!evaluate_arguments(&expander->evaluator, &list, &arguments) ||
         !binding_set(&binding, &expander->evaluator, &arguments) ||
         !binding_complete(&binding, expander->diagnostics, statement->where)) {

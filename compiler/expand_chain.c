@@ -91,8 +91,10 @@ Layer *expand_append(Expander *expander, const OpDef *op, SourceRange where, Val
                      Layer **inputs, int input_count) {
     if (expander->layer_count == MAXIMUM_LAYERS ||
         input_count > MAXIMUM_INPUTS - expander->input_count) {
-        expand_error(expander, where, "the network has more than %d layers or %d connections",
-                     MAXIMUM_LAYERS, MAXIMUM_INPUTS);
+        diagnostic_hint(expand_error(expander, where,
+                                     "the network has more than %d layers or %d connections",
+                                     MAXIMUM_LAYERS, MAXIMUM_INPUTS),
+                        EXPAND_HINT);
         expander->stopped = true;
         return NULL;
     }
@@ -152,6 +154,7 @@ static Value *bind_layer(Expander *expander, const Task *task, const OpDef *op) 
         !binding_set(&binding, &expander->evaluator, &arguments)) {
         return NULL;
     }
+    binding_warn_products(&binding, &unit->arguments, expander->diagnostics);
     for (const Default *one = task->scope->defaults; one != NULL; one = one->previous) {
         if (!expand_charge(expander, 1)) {
             return NULL;
@@ -248,84 +251,6 @@ static bool step_merge(Expander *expander, Task *task) {
     return true;
 }
 
-/* Reports an error in a use of a def and shows what its parameters are. */
-static Diagnostic *fail_call(Expander *expander, const Statement *definition, SourceRange where,
-                             const char *format, ...) PRINTF_LIKE(4, 5);
-static Diagnostic *fail_call(Expander *expander, const Statement *definition, SourceRange where,
-                             const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    const char *text = arena_format_list(expander->arena, format, arguments);
-    va_end(arguments);
-    Diagnostic *error = expand_error(expander, where, "%s", text);
-    const char *names = "";
-    for (const Name *name = definition->parameters.first; name != NULL && strlen(names) < 80;
-         name = name->next) {
-        names = arena_format(expander->arena, "%s%s%s", names, *names == '\0' ? "" : ", ",
-                             name->next != NULL && strlen(names) > 60 ? "..." : name->text);
-    }
-    diagnostic_note(error, definition->name_where, "it is defined here as %s%s%s%s",
-                    definition->name, *names == '\0' ? "" : "(", names, *names == '\0' ? "" : ")");
-    return error;
-}
-
-/* The position of the parameter that argument `i` is for; -1 after an error. */
-static int find_parameter(Expander *expander, const Statement *definition, const Word *arguments,
-                          int i) {
-    const char *name = arguments->argument_names[i];
-    if (name == NULL) {
-        if (i > 0 && arguments->argument_names[i - 1] != NULL) {
-            expand_error(expander, arguments->argument_where[i],
-                         "an argument without a name behind one with a name");
-            return -1;
-        }
-        return i;
-    }
-    int index = 0;
-    Suggestion suggestion = suggestion_for(name);
-    for (const Name *parameter = definition->parameters.first; parameter != NULL;
-         parameter = parameter->next) {
-        if (strcmp(parameter->text, name) == 0) {
-            return index;
-        }
-        suggestion_offer(&suggestion, parameter->text);
-        index++;
-    }
-    suggestion_hint(&suggestion,
-                    fail_call(expander, definition, arguments->argument_where[i],
-                              "'%s' has no parameter '%s'", definition->name, name));
-    return -1;
-}
-
-/* The values of a def's parameters; NULL after an error. */
-static Value *bind_parameters(Expander *expander, const Unit *unit, const Statement *definition) {
-    int count = definition->parameters.count;
-    if (unit->arguments.count != count) {
-        fail_call(expander, definition, unit->where, "'%s' takes %d argument%s, not %d", unit->name,
-                  count, count == 1 ? "" : "s", unit->arguments.count);
-        return NULL;
-    }
-    Word arguments = {.name = unit->name, .where = unit->where};
-    if (!evaluate_arguments(&expander->evaluator, &unit->arguments, &arguments)) {
-        return NULL;
-    }
-    Value *values = ARENA_ARRAY(expander->arena, Value, (size_t)count);
-    bool *given = ARENA_ARRAY(expander->arena, bool, (size_t)count);
-    for (int i = 0; i < count; i++) {
-        int index = find_parameter(expander, definition, &arguments, i);
-        if (index < 0) {
-            return NULL;
-        }
-        if (given[index]) {
-            expand_error(expander, arguments.argument_where[i], "this parameter is given twice");
-            return NULL;
-        }
-        given[index] = true;
-        values[index] = arguments.arguments[i];
-    }
-    return values;
-}
-
 static bool call_definition(Expander *expander, Task *task, Definition *definition) {
     const Unit *unit = task->unit;
     const Statement *statement = definition->statement;
@@ -348,7 +273,7 @@ static bool call_definition(Expander *expander, Task *task, Definition *definiti
         expander->stopped = true;
         return true;
     }
-    Value *values = bind_parameters(expander, unit, statement);
+    Value *values = scope_parameters(expander, unit, statement);
     if (values == NULL) {
         return true;
     }
@@ -519,11 +444,11 @@ static bool start_for(Expander *expander, Task *task) {
     bool is_written_out =
         range->low->kind == EXPRESSION_LITERAL && range->high->kind == EXPRESSION_LITERAL;
     if (task->number > task->last && is_written_out) {
-        Diagnostic *error = expand_error(expander, range->where, "the range is empty: %lld > %lld",
-                                         (long long)task->number, (long long)task->last);
-        diagnostic_hint(error, "the smaller bound comes first; to count down use %lld - i",
+        Diagnostic *warning = diagnostic_warning(
+            expander->diagnostics, WARNING_RANGE, range->where, "the range is empty: %lld > %lld",
+            (long long)task->number, (long long)task->last);
+        diagnostic_hint(warning, "the smaller bound comes first; to count down use %lld - i",
                         (long long)task->number);
-        return false;
     }
     return true;
 }

@@ -13,6 +13,9 @@
 #define MAXIMUM_WORK 4000000   /* steps of the expansion and values that they evaluate */
 #define MAXIMUM_CALLS 1000     /* defs within each other */
 
+/* The usual reason for going past a limit. */
+#define EXPAND_HINT "look for repeats of repeats, or for a def that calls itself twice"
+
 /* A `let`. */
 typedef struct Constant {
     const char *name;
@@ -101,6 +104,8 @@ Evaluator scope_evaluator(Expander *expander);
 void scope_let(Expander *expander, const Statement *statement);
 /* Reports every -D that names nothing and sets expander->kept. */
 void scope_apply_options(Expander *expander);
+/* The values of a def's parameters in a use of it; NULL after an error. */
+Value *scope_parameters(Expander *expander, const Unit *unit, const Statement *definition);
 /* Reports an error and marks the failure. */
 Diagnostic *expand_error(Expander *expander, SourceRange where, const char *format, ...)
     PRINTF_LIKE(3, 4);

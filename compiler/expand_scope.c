@@ -18,7 +18,7 @@ bool expand_charge(Expander *expander, int64_t work) {
         expander->stopped = true;
         diagnostic_hint(expand_error(expander, expander->place,
                                      "expanding this takes more than %d steps", MAXIMUM_WORK),
-                        "look for repeats of repeats, or for a def that calls itself twice");
+                        EXPAND_HINT);
     }
     return !expander->stopped;
 }
@@ -273,4 +273,81 @@ void scope_apply_options(Expander *expander) {
             fail_define(expander, define);
         }
     }
+}
+
+/* Reports an error in a use of a def and shows what its parameters are. */
+static Diagnostic *fail_call(Expander *expander, const Statement *definition, SourceRange where,
+                             const char *format, ...) PRINTF_LIKE(4, 5);
+static Diagnostic *fail_call(Expander *expander, const Statement *definition, SourceRange where,
+                             const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const char *text = arena_format_list(expander->arena, format, arguments);
+    va_end(arguments);
+    Diagnostic *error = expand_error(expander, where, "%s", text);
+    const char *names = "";
+    for (const Name *name = definition->parameters.first; name != NULL && strlen(names) < 80;
+         name = name->next) {
+        names = arena_format(expander->arena, "%s%s%s", names, *names == '\0' ? "" : ", ",
+                             name->next != NULL && strlen(names) > 60 ? "..." : name->text);
+    }
+    diagnostic_note(error, definition->name_where, "it is defined here as %s%s%s%s",
+                    definition->name, *names == '\0' ? "" : "(", names, *names == '\0' ? "" : ")");
+    return error;
+}
+
+/* The position of the parameter that argument `i` is for; -1 after an error. */
+static int find_parameter(Expander *expander, const Statement *definition, const Word *arguments,
+                          int i) {
+    const char *name = arguments->argument_names[i];
+    if (name == NULL) {
+        if (i > 0 && arguments->argument_names[i - 1] != NULL) {
+            expand_error(expander, arguments->argument_where[i],
+                         "an argument without a name behind one with a name");
+            return -1;
+        }
+        return i;
+    }
+    int index = 0;
+    Suggestion suggestion = suggestion_for(name);
+    for (const Name *parameter = definition->parameters.first; parameter != NULL;
+         parameter = parameter->next) {
+        if (strcmp(parameter->text, name) == 0) {
+            return index;
+        }
+        suggestion_offer(&suggestion, parameter->text);
+        index++;
+    }
+    suggestion_hint(&suggestion,
+                    fail_call(expander, definition, arguments->argument_where[i],
+                              "'%s' has no parameter '%s'", definition->name, name));
+    return -1;
+}
+
+Value *scope_parameters(Expander *expander, const Unit *unit, const Statement *definition) {
+    int count = definition->parameters.count;
+    if (unit->arguments.count != count) {
+        fail_call(expander, definition, unit->where, "'%s' takes %d argument%s, not %d", unit->name,
+                  count, count == 1 ? "" : "s", unit->arguments.count);
+        return NULL;
+    }
+    Word arguments = {.name = unit->name, .where = unit->where};
+    if (!evaluate_arguments(&expander->evaluator, &unit->arguments, &arguments)) {
+        return NULL;
+    }
+    Value *values = ARENA_ARRAY(expander->arena, Value, (size_t)count);
+    bool *given = ARENA_ARRAY(expander->arena, bool, (size_t)count);
+    for (int i = 0; i < count; i++) {
+        int index = find_parameter(expander, definition, &arguments, i);
+        if (index < 0) {
+            return NULL;
+        }
+        if (given[index]) {
+            expand_error(expander, arguments.argument_where[i], "this parameter is given twice");
+            return NULL;
+        }
+        given[index] = true;
+        values[index] = arguments.arguments[i];
+    }
+    return values;
 }

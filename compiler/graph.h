@@ -51,6 +51,7 @@ typedef enum NodeRole {
     NODE_DATA_GRADIENT
 } NodeRole;
 
+/* What lowering may depend on is also what tells groups apart: group_key.c names these fields. */
 struct Node {
     NodeRole role;
     const OpDef *op; /* layer->op, or the loss */

@@ -121,13 +121,17 @@ const char *const *axis_letters(int rank) {
 
 int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index) {
     Builder *b = lowering->builder;
-    int count = 0;
+    int opened = tensor->per_example;
     if (tensor->per_example)
-        index[count++] = open_batch(b, LOOP_INDEPENDENT);
-    for (int i = 0; i < tensor->rank; i++)
-        index[count++] =
-            open_loop(b, LOOP_INDEPENDENT, axis_letters(tensor->rank)[i], tensor->extent[i]);
-    return count;
+        *index++ = open_batch(b, LOOP_INDEPENDENT);
+    for (int i = 0; i < tensor->rank; i++) {
+        bool single = tensor->extent[i] == 1;
+        index[i] = single ? integer(b, 0)
+                          : open_loop(b, LOOP_INDEPENDENT, axis_letters(tensor->rank)[i],
+                                      tensor->extent[i]);
+        opened += !single;
+    }
+    return opened;
 }
 
 ElementType lower_sum_type(const Lowering *lowering) {

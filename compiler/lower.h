@@ -57,7 +57,7 @@ Buffer *lower_buffer(Lowering *lowering, Tensor *tensor);
 /* The usual loop letters of a tensor's axes without the batch: c h w. */
 const char *const *axis_letters(int rank);
 /* Opens LOOP_INDEPENDENT loops over all axes of the tensor (the batch first where per_example);
- * fills index; returns how many were opened. */
+ * fills index; returns how many were opened: an extent of 1 needs no loop. */
 int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index);
 /* The tensor axis of the channels and the first spatial one within `index`. */
 #define AXIS_BATCH 0

@@ -45,6 +45,7 @@ struct Network {
     DataSettings data;
     int class_weight_count; /* of cross_entropy(weights=[..]); 0: all 1 */
     double *class_weights;
+    SourceRange class_weights_where;
     SourceRange train_where; /* of the train block, for messages */
     int64_t parameter_count, weight_count, bias_count, running_count; /* totals, tables respected */
     Cost cost;

@@ -25,6 +25,7 @@ typedef struct Parser {
     int bracket_count, bracket_capacity;
     struct OpenBracket unclosed; /* at the last token; character 0: none */
     bool unopened;               /* the last token closes a bracket that was never opened */
+    bool in_block;               /* the statement is one of settings */
     int token, previous;         /* codes of the last token and of the one before it */
 } Parser;
 

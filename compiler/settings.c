@@ -1,55 +1,8 @@
 #include "settings.h"
 
-#include <stddef.h>
+#include "settings_table.h"
+
 #include <string.h>
-
-#define MAXIMUM_COUNT 1000000000.0 /* epochs, examples, ...: far beyond use, far within an int */
-
-typedef enum FieldType {
-    FIELD_INTEGER, /* an int */
-    FIELD_NUMBER,  /* a double */
-    FIELD_BOOLEAN, /* an int, 0 or 1 */
-    FIELD_SEED,    /* an unsigned long long */
-    FIELD_STRING,  /* a const char * */
-    FIELD_WEIGHTS, /* a list of numbers: class_weights of the network */
-    FIELD_CHOICE   /* one of `choices`: an enum */
-} FieldType;
-
-typedef struct Choice Choice;
-
-/* One key of a block, or one argument of a choice: where its value goes and what it may be. */
-typedef struct Field {
-    const char *name;
-    FieldType type;
-    size_t offset; /* in TrainSettings, or in DataSettings for the keys of data */
-    double fallback, minimum, maximum;
-    bool required;
-    bool exclusive; /* the bounds themselves are not allowed */
-    const Choice *choices;
-} Field;
-
-typedef enum Support { SUPPORTED, NOT_YET, IGNORED_YET } Support;
-
-/* One word that a FIELD_CHOICE may be; the list ends with a name of NULL. */
-struct Choice {
-    const char *name;
-    int value; /* of the enum */
-    Support support;
-    const Field *fields; /* its arguments in order, ends with a name of NULL */
-};
-
-/* Keys and words that the language has and this version does not apply. */
-typedef struct LaterKey {
-    const char *name;
-    Support support;
-    const char *words; /* which the value may be made of; NULL: not looked at */
-} LaterKey;
-
-typedef struct Block {
-    const char *name;
-    const Field *fields;
-    const LaterKey *later;
-} Block;
 
 typedef struct Reader {
     Evaluator *evaluator;
@@ -57,177 +10,6 @@ typedef struct Reader {
     Network *network;
     char *settings; /* TrainSettings or DataSettings */
 } Reader;
-
-#define TRAIN(member) offsetof(TrainSettings, member)
-#define DATA(member) offsetof(DataSettings, member)
-#define RATE(name_, member, fallback_)                                                             \
-    {                                                                                              \
-        .name = name_, .type = FIELD_NUMBER, .offset = TRAIN(member), .fallback = fallback_,       \
-        .minimum = 0, .maximum = 1e6                                                               \
-    }
-#define FRACTION(name_, member, fallback_)                                                         \
-    {                                                                                              \
-        .name = name_, .type = FIELD_NUMBER, .offset = TRAIN(member), .fallback = fallback_,       \
-        .minimum = 0, .maximum = 1, .exclusive = true                                              \
-    }
-#define COUNT(name_, offset_, fallback_, minimum_)                                                 \
-    {                                                                                              \
-        .name = name_, .type = FIELD_INTEGER, .offset = offset_, .fallback = fallback_,            \
-        .minimum = minimum_, .maximum = MAXIMUM_COUNT                                              \
-    }
-
-static const Field no_fields[] = {{.name = NULL}};
-
-static const Field cross_entropy_fields[] = {
-    {.name = "smoothing", .type = FIELD_NUMBER, .offset = TRAIN(label_smoothing), .maximum = 1},
-    {.name = "weights", .type = FIELD_WEIGHTS},
-    {.name = NULL},
-};
-
-static const Field sgd_fields[] = {
-    RATE("lr", learning_rate, 0.01),
-    {.name = "momentum", .type = FIELD_NUMBER, .offset = TRAIN(momentum), .maximum = 1},
-    {.name = "nesterov", .type = FIELD_BOOLEAN, .offset = TRAIN(nesterov)},
-    RATE("weight_decay", weight_decay, 0),
-    {.name = NULL},
-};
-
-static const Field adam_fields[] = {
-    RATE("lr", learning_rate, 0.001),
-    {.name = "beta1",
-     .type = FIELD_NUMBER,
-     .offset = TRAIN(beta1),
-     .fallback = 0.9,
-     .maximum = 0.999999999},
-    {.name = "beta2",
-     .type = FIELD_NUMBER,
-     .offset = TRAIN(beta2),
-     .fallback = 0.999,
-     .maximum = 0.999999999},
-    {.name = "eps",
-     .type = FIELD_NUMBER,
-     .offset = TRAIN(epsilon),
-     .fallback = 1e-8,
-     .minimum = 1e-30,
-     .maximum = 1},
-    RATE("weight_decay", weight_decay, 0),
-    {.name = NULL},
-};
-
-#define WARMUP COUNT("warmup", TRAIN(warmup), 0, 0)
-
-static const Field constant_fields[] = {WARMUP, {.name = NULL}};
-
-static const Field step_fields[] = {
-    {.name = "every",
-     .type = FIELD_INTEGER,
-     .offset = TRAIN(schedule_every),
-     .minimum = 1,
-     .maximum = MAXIMUM_COUNT,
-     .required = true},
-    FRACTION("factor", schedule_factor, 0.1),
-    WARMUP,
-    {.name = NULL},
-};
-
-static const Field plateau_fields[] = {
-    FRACTION("factor", schedule_factor, 0.1),
-    COUNT("patience", TRAIN(schedule_patience), 5, 0),
-    WARMUP,
-    {.name = NULL},
-};
-
-static const Choice losses[] = {
-    {"cross_entropy", LOSS_CROSS_ENTROPY, SUPPORTED, cross_entropy_fields},
-    {"mse", LOSS_MSE, SUPPORTED, no_fields},
-    {"l1", 0, NOT_YET, NULL},
-    {"bce", 0, NOT_YET, NULL},
-    {"hinge", 0, NOT_YET, NULL},
-    {.name = NULL},
-};
-
-static const Choice optimizers[] = {
-    {"sgd", OPTIMIZER_SGD, SUPPORTED, sgd_fields},
-    {"adam", OPTIMIZER_ADAM, SUPPORTED, adam_fields},
-    {"adagrad", 0, NOT_YET, NULL},
-    {"adadelta", 0, NOT_YET, NULL},
-    {"rmsprop", 0, NOT_YET, NULL},
-    {"adamw", 0, NOT_YET, NULL},
-    {.name = NULL},
-};
-
-static const Choice schedules[] = {
-    {"constant", SCHEDULE_CONSTANT, SUPPORTED, constant_fields},
-    {"step", SCHEDULE_STEP, SUPPORTED, step_fields},
-    {"plateau", SCHEDULE_PLATEAU, SUPPORTED, plateau_fields},
-    {"exp", 0, NOT_YET, NULL},
-    {"poly", 0, NOT_YET, NULL},
-    {"cosine", 0, NOT_YET, NULL},
-    {.name = NULL},
-};
-
-static const Choice formats[] = {
-    {"synthetic", DATA_SYNTHETIC, SUPPORTED, no_fields},
-    {"idx", DATA_IDX, SUPPORTED, no_fields},
-    {"npy", DATA_NPY, SUPPORTED, no_fields},
-    {"cifar10", 0, NOT_YET, NULL},
-    {"cifar100", 0, NOT_YET, NULL},
-    {"csv", 0, NOT_YET, NULL},
-    {"packed", 0, NOT_YET, NULL},
-    {.name = NULL},
-};
-
-/* A choice's fallback is its first word. */
-static const Field train_fields[] = {
-    {.name = "loss", .type = FIELD_CHOICE, .offset = TRAIN(loss), .choices = losses},
-    {.name = "optimizer", .type = FIELD_CHOICE, .offset = TRAIN(optimizer), .choices = optimizers},
-    {.name = "schedule", .type = FIELD_CHOICE, .offset = TRAIN(schedule), .choices = schedules},
-    COUNT("batch", TRAIN(batch), 0, 1),
-    COUNT("epochs", TRAIN(epochs), 10, 0),
-    {.name = "seed", .type = FIELD_SEED, .offset = TRAIN(seed), .fallback = 1},
-    {.name = "validate", .type = FIELD_NUMBER, .offset = TRAIN(validate), .maximum = 0.99},
-    RATE("head_weight", head_weight, 0.3),
-    {.name = NULL},
-};
-
-static const LaterKey train_later[] = {
-    {"augment", IGNORED_YET,
-     "random_crop flip vflip shift rotate scale stretch brightness contrast color_cast pca_color "
-     "vignette erase mixup cutmix normalize"},
-    {"tta", IGNORED_YET, "center ten_crop multi_scale"},
-    {"early_stop", IGNORED_YET, NULL},
-    {"clip_norm", NOT_YET, NULL},
-    {"clip_value", NOT_YET, NULL},
-    {"l1", NOT_YET, NULL},
-    {"max_norm", NOT_YET, NULL},
-    {"ema", NOT_YET, NULL},
-    {"accumulate", NOT_YET, NULL},
-    {.name = NULL},
-};
-
-static const Field data_fields[] = {
-    {.name = "format", .type = FIELD_CHOICE, .offset = DATA(format), .choices = formats},
-    {.name = "path", .type = FIELD_STRING, .offset = DATA(path)},
-    {.name = "validation", .type = FIELD_STRING, .offset = DATA(validation_path)},
-    {.name = "scale",
-     .type = FIELD_NUMBER,
-     .offset = DATA(scale),
-     .fallback = 1,
-     .minimum = -1e30,
-     .maximum = 1e30},
-    {.name = "shift",
-     .type = FIELD_NUMBER,
-     .offset = DATA(shift),
-     .minimum = -1e30,
-     .maximum = 1e30},
-    COUNT("count", DATA(synthetic_count), 1024, 1),
-    {.name = NULL},
-};
-
-static const LaterKey data_later[] = {{.name = NULL}};
-
-static const Block train_block = {"train", train_fields, train_later};
-static const Block data_block = {"data", data_fields, data_later};
 
 static void set_integer(Reader *reader, size_t offset, int integer) {
     memcpy(reader->settings + offset, &integer, sizeof integer);
@@ -276,6 +58,8 @@ static void fail_type(Reader *reader, const Field *field, const Value *value, co
         Suggestion suggestion = suggestion_for(value->as.word->name);
         reader->evaluator->offer(reader->evaluator->context, &suggestion);
         suggestion_hint(&suggestion, error);
+    } else if (value->kind == VALUE_STRING) {
+        diagnostic_hint(error, "leave out the quotes");
     }
 }
 
@@ -307,6 +91,7 @@ static void read_weights(Reader *reader, const Field *field, const Value *value)
         }
         weights[i] = value_as_number(item);
     }
+    reader->network->class_weights_where = value->where;
     reader->network->class_weight_count = count;
     reader->network->class_weights = weights;
 }
@@ -369,6 +154,15 @@ static const Field *find_field(const Field *fields, const char *name) {
     return NULL;
 }
 
+/* Names what a word takes. */
+static void hint_fields(Reader *reader, Diagnostic *error, const Choice *choice) {
+    const char *text = "";
+    for (const Field *field = choice->fields; field->name != NULL; field++) {
+        text = arena_format(reader->arena, "%s%s%s", text, *text == '\0' ? "" : ", ", field->name);
+    }
+    diagnostic_hint(error, "its arguments are %s(%s)", choice->name, text);
+}
+
 static void offer_fields(Suggestion *suggestion, const Field *fields) {
     for (const Field *field = fields; field->name != NULL; field++) {
         suggestion_offer(suggestion, field->name);
@@ -380,6 +174,10 @@ static const Field *argument_field(Reader *reader, const Choice *choice, const W
     Diagnostics *diagnostics = reader->evaluator->diagnostics;
     const char *name = word->argument_names[i];
     SourceRange where = word->argument_where[i];
+    if (choice->fields[0].name == NULL) {
+        diagnostic_error(diagnostics, where, "'%s' takes no arguments", choice->name);
+        return NULL;
+    }
     if (name != NULL) {
         const Field *field = find_field(choice->fields, name);
         if (field == NULL) {
@@ -388,6 +186,9 @@ static const Field *argument_field(Reader *reader, const Choice *choice, const W
             Suggestion suggestion = suggestion_for(name);
             offer_fields(&suggestion, choice->fields);
             suggestion_hint(&suggestion, error);
+            if (suggestion.best == NULL) {
+                hint_fields(reader, error, choice);
+            }
         }
         return field;
     }
@@ -400,7 +201,9 @@ static const Field *argument_field(Reader *reader, const Choice *choice, const W
             return &choice->fields[j];
         }
     }
-    diagnostic_error(diagnostics, where, "too many arguments for '%s'", choice->name);
+    hint_fields(reader,
+                diagnostic_error(diagnostics, where, "too many arguments for '%s'", choice->name),
+                choice);
     return NULL;
 }
 
@@ -410,13 +213,13 @@ static void read_arguments(Reader *reader, const Choice *choice, const Word *wor
     for (int i = 0; i < word->argument_count; i++) {
         const Field *field = argument_field(reader, choice, word, i);
         if (field == NULL) {
-            return;
+            continue;
         }
         unsigned bit = 1u << (field - choice->fields);
         if ((given & bit) != 0) {
             diagnostic_error(diagnostics, word->argument_where[i], "'%s' is given twice",
                              field->name);
-            return;
+            continue;
         }
         given |= bit;
         read_value(reader, field, word->arguments[i]);
@@ -496,10 +299,30 @@ static void read_later(Reader *reader, const LaterKey *key, const Argument *argu
                        "'%s' is read but not applied yet", key->name);
 }
 
+/* The word of the block that has an argument of that name; *field is the key of the word. */
+static const Choice *find_owner(const Block *block, const char *name, const Field **field) {
+    for (*field = block->fields; (*field)->name != NULL; ++*field) {
+        const Choice *choice = (*field)->type == FIELD_CHOICE ? (*field)->choices : NULL;
+        for (; choice != NULL && choice->name != NULL; choice++) {
+            if (choice->fields != NULL && find_field(choice->fields, name) != NULL) {
+                return choice;
+            }
+        }
+    }
+    return NULL;
+}
+
 static void fail_key(Reader *reader, const Block *block, const Argument *argument) {
     Diagnostic *error =
         diagnostic_error(reader->evaluator->diagnostics, argument->name_where,
                          "the %s block has no setting '%s'", block->name, argument->name);
+    const Field *field;
+    const Choice *owner = find_owner(block, argument->name, &field);
+    if (owner != NULL) {
+        diagnostic_hint(error, "it is an argument: %s = %s(%s=...)", field->name, owner->name,
+                        argument->name);
+        return;
+    }
     Suggestion suggestion = suggestion_for(argument->name);
     offer_fields(&suggestion, block->fields);
     for (const LaterKey *key = block->later; key->name != NULL; key++) {
@@ -510,6 +333,13 @@ static void fail_key(Reader *reader, const Block *block, const Argument *argumen
 
 static void read_setting(Reader *reader, const Block *block, const Argument *argument) {
     Value value;
+    const Field *field = find_field(block->fields, argument->name);
+    const Expression *expression = argument->value;
+    if (field != NULL && field->type == FIELD_STRING && expression->kind != EXPRESSION_LITERAL) {
+        diagnostic_error(reader->evaluator->diagnostics, expression->where,
+                         "'%s' must be a string, in double quotes", field->name);
+        return;
+    }
     if (!evaluate_value(reader->evaluator, argument->value, &value)) {
         return;
     }
@@ -519,10 +349,9 @@ static void read_setting(Reader *reader, const Block *block, const Argument *arg
             return;
         }
     }
-    const Field *field = find_field(block->fields, argument->name);
     if (field == NULL) {
         fail_key(reader, block, argument);
-    } else if (field->offset == TRAIN(validate) && block == &train_block &&
+    } else if (block == &train_block && strcmp(field->name, "validate") == 0 &&
                value.kind == VALUE_STRING) {
         diagnostic_hint(diagnostic_error(reader->evaluator->diagnostics, value.where,
                                          "a file for 'validate' is not yet supported by this "

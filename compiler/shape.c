@@ -201,9 +201,12 @@ static bool check_heads(Inference *inference, const Network *network) {
         if (layer->valid && main->valid &&
             (layer->elements != main->elements ||
              layer->output.extent[0] != main->output.extent[0])) {
-            infer_error(inference, layer, -1, "output %s is %s, but the network's output is %s",
-                        head->name, shape_text(inference->arena, &layer->output),
-                        shape_text(inference->arena, &main->output));
+            Diagnostic *error = infer_error(
+                inference, layer, -1, "output %s is %s, but the network's output is %s", head->name,
+                shape_text(inference->arena, &layer->output),
+                shape_text(inference->arena, &main->output));
+            diagnostic_hint(error, "all outputs learn from the same data: give each of them as "
+                                   "many channels and positions");
             fine = false;
         }
     }
@@ -247,7 +250,7 @@ static bool check_loss(Inference *inference, const Network *network) {
     }
     int64_t classes = output->output.extent[0];
     if (network->class_weight_count > 0 && network->class_weight_count != classes) {
-        diagnostic_error(inference->diagnostics, network->train_where,
+        diagnostic_error(inference->diagnostics, network->class_weights_where,
                          "the loss has %d class weights, but the output %s has %lld classes",
                          network->class_weight_count, shape_text(inference->arena, &output->output),
                          (long long)classes);

@@ -43,6 +43,7 @@ static const struct {
 #define ANY (-1)
 
 #define COUNT_BEHIND "a count stands behind what it repeats: (CONV(16, 3x3) - RELU)*2"
+#define JOINED "layers are joined by '-'"
 #define ARGUMENTS_IN_PARENTHESES "arguments stand in parentheses, as in CONV(16, 3x3)"
 #define RANGE_FORM                                                                                 \
     "a range is 1..3, both ends included, or a list such as [16, 32] or [(1, 16), (2, 32)]"
@@ -68,13 +69,21 @@ static const struct {
     {PLACE_BEFORE_UNIT, ANY, '-', "the '-' in front of it joins nothing: is it one too many?"},
     {PLACE_BEFORE_UNIT, ')', '(', "ID is a layer that changes nothing"},
     {PLACE_BEFORE_UNIT, ']', '[', "ID is a layer that changes nothing"},
-    {PLACE_AFTER_UNIT, TOKEN_NAME, ANY, "layers are joined by '-'"},
+    {PLACE_AFTER_UNIT, '[', TOKEN_NAME, ARGUMENTS_IN_PARENTHESES},
+    {PLACE_AFTER_UNIT, TOKEN_NAME, ANY, JOINED},
+    {PLACE_AFTER_UNIT, TOKEN_IF, ANY, JOINED},
+    {PLACE_AFTER_UNIT, '(', ANY, JOINED},
+    {PLACE_AFTER_UNIT, '[', ANY, JOINED},
     {PLACE_AFTER_UNIT, ',', ANY,
      "layers are joined by '-'; commas only separate the branches of a merge"},
     {PLACE_AFTER_UNIT, '+', ANY, "ADD{..., ...} adds the outputs of its branches"},
     {PLACE_AFTER_UNIT, '/', ANY, "comments start with '#'"},
     {PLACE_AFTER_UNIT, TOKEN_INTEGER, ANY, COUNT_BEHIND},
-    {PLACE_AFTER_VALUE, TOKEN_NAME, TOKEN_INTEGER, "dimensions are written without blanks: 3x3"},
+    {PLACE_AFTER_VALUE, TOKEN_NAME, TOKEN_INTEGER,
+     "dimensions are written without blanks: 3x3; a product needs its sign: 2*k"},
+    {PLACE_AFTER_VALUE, TOKEN_INTEGER, TOKEN_NAME, "a named argument is written stride=2"},
+    {PLACE_AFTER_VALUE, ',', TOKEN_INTEGER,
+     "dimensions are written 3x3 and lists in brackets: [16, 32]"},
     {PLACE_AFTER_VALUE, '=', ANY, "'==' compares two values"},
     {PLACE_BEFORE_VALUE, '*', '*', "a power is written 2^3"},
     {PLACE_BEFORE_VALUE, ANY, '%', "% is the remainder of a division; 50 % of something is 0.5"},

@@ -8,8 +8,8 @@ static bool is_break(char c) {
     return c >= WRAP_OUTERMOST && c <= WRAP_INNERMOST;
 }
 
-/* Where to break a line of which `room` columns fit, and `next_room` on the next one: at the last of
- * the outermost places that fit, but there (behind the = of an assignment) only if the rest then
+/* Where to break a line of which `room` columns fit, and `next_room` on the next one: at the last
+ * of the outermost places that fit, but there (behind the = of an assignment) only if the rest then
  * fits, unless there is no other. If nothing fits, the first place at all; 0: nowhere. */
 static size_t find_break(const char *line, size_t length, size_t room, size_t next_room) {
     size_t best = 0;
