@@ -108,10 +108,10 @@ demo: all ## train LeNet-5 on Fashion-MNIST and print its accuracy on the test i
 	$(BUILD)/demo/lenet5 train --out $(BUILD)/demo/run
 
 test: all ## every test; ends with `N passed, N failed`
-	$(PYTHON) tests/run
+	$(PYTHON) tests/run --build $(BUILD)
 
 test-torch: all ## only the comparison with PyTorch
-	$(PYTHON) tests/run torch
+	$(PYTHON) tests/run --build $(BUILD) torch
 
 bench: all ## how fast the emitted programs are on this machine
 	$(PYTHON) bench/run.py
@@ -125,7 +125,7 @@ check: $(BUILD)/compiler/parse.h $(BUILD)/compiler/lex.h ## formatting, clang-ti
 	clang-tidy --quiet $(wildcard runtime/*.c) -- $(STANDARD) -Iruntime
 
 check-long: check ## check, the tests with more random inputs, and every example at -O3
-	$(PYTHON) tests/run --long
+	$(PYTHON) tests/run --build $(BUILD) --long
 
 format: ## format every source file
 	clang-format -i $(own_sources)

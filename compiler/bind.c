@@ -145,7 +145,8 @@ static const struct {
     [ATTRIBUTE_INITIALISER] = {"zero, constant(c), gaussian(std), uniform(a), he, glorot or a "
                                "number",
                                false, convert_initialiser},
-    [ATTRIBUTE_TABLE] = {"a list of lists of channels, such as [[0, 1], [1, 2]]", false, convert_table},
+    [ATTRIBUTE_TABLE] = {"a list of lists of channels, such as [[0, 1], [1, 2]]", false,
+                         convert_table},
 };
 
 /* "none or center" of the words "none center". */
@@ -183,9 +184,10 @@ static void hint_word(Evaluator *evaluator, const AttributeDef *attribute, const
     suggestion_offer_words(&suggestion, diagnostics_arena(evaluator->diagnostics),
                            words_of(attribute));
     if (attribute->type == ATTRIBUTE_INITIALISER && in_list(INITIALISERS, word->name)) {
-        diagnostic_hint(error, in_list("zero he glorot", word->name)
-                                   ? "%s takes no argument"
-                                   : "%s takes one number, as in gaussian(0.01)",
+        diagnostic_hint(error,
+                        in_list("zero he glorot", word->name)
+                            ? "%s takes no argument"
+                            : "%s takes one number, as in gaussian(0.01)",
                         word->name);
         return;
     }
@@ -203,16 +205,15 @@ static bool fail_type(Evaluator *evaluator, const AttributeDef *attribute, const
     Arena *arena = diagnostics_arena(evaluator->diagnostics);
     /* Where no words are expected, a word is a name that has no value. */
     const char *words = words_of(attribute);
-    bool is_name = value->kind == VALUE_WORD &&
-                   (words == NULL || attribute->type == ATTRIBUTE_BOOLEAN);
+    bool is_name =
+        value->kind == VALUE_WORD && (words == NULL || attribute->type == ATTRIBUTE_BOOLEAN);
     SourceRange where = is_name ? value->as.word->where : value->where;
     const char *wanted = attribute->type == ATTRIBUTE_CHOICE
                              ? choices_text(arena, attribute->choices)
                              : types[attribute->type].description;
-    Diagnostic *error =
-        diagnostic_error(evaluator->diagnostics, where, "'%s' must be %s, %s %.80s%s",
-                         attribute->name, wanted, is_name ? "but" : "not", value_text(arena, value),
-                         is_name ? " is not defined" : "");
+    Diagnostic *error = diagnostic_error(
+        evaluator->diagnostics, where, "'%s' must be %s, %s %.80s%s", attribute->name, wanted,
+        is_name ? "but" : "not", value_text(arena, value), is_name ? " is not defined" : "");
     if (!diagnostic_is_shown(error)) {
         return false;
     }
@@ -330,9 +331,9 @@ static int fail_argument(Evaluator *evaluator, const OpDef *op, const Word *argu
         return -1;
     }
     if (name == NULL) {
-        hint_attributes(diagnostic_error(evaluator->diagnostics, where,
-                                         "too many arguments for %s", op->name),
-                        arena, op);
+        hint_attributes(
+            diagnostic_error(evaluator->diagnostics, where, "too many arguments for %s", op->name),
+            arena, op);
         return -1;
     }
     Diagnostic *error =

@@ -91,8 +91,8 @@ static bool is_repeated(const Diagnostics *diagnostics, const Diagnostic *diagno
     return false;
 }
 
-/* Counts an error or warning and keeps it, unless there are enough or it is there already: a part of
- * the description that is expanded many times is wrong once. */
+/* Counts an error or warning and keeps it, unless there are enough or it is there already: a part
+ * of the description that is expanded many times is wrong once. */
 static Diagnostic *report(Diagnostics *diagnostics, Severity severity, SourceRange where,
                           const char *format, va_list arguments) {
     bool is_error = severity == SEVERITY_ERROR;
@@ -132,12 +132,12 @@ Diagnostic *diagnostic_warning(Diagnostics *diagnostics, Warning warning, Source
     bool is_error = diagnostics->warnings_are_errors;
     va_list arguments;
     va_start(arguments, format);
-    Diagnostic *diagnostic = report(diagnostics, is_error ? SEVERITY_ERROR : SEVERITY_WARNING,
-                                    where, format, arguments);
+    Diagnostic *diagnostic =
+        report(diagnostics, is_error ? SEVERITY_ERROR : SEVERITY_WARNING, where, format, arguments);
     va_end(arguments);
     if (diagnostic_is_shown(diagnostic)) {
-    diagnostic->flag = arena_format(diagnostics->arena, "-W%s%s", is_error ? "error=" : "",
-                                    warnings[warning].name);
+        diagnostic->flag = arena_format(diagnostics->arena, "-W%s%s", is_error ? "error=" : "",
+                                        warnings[warning].name);
     }
     return diagnostic;
 }
@@ -334,6 +334,11 @@ void diagnostics_print(const Diagnostics *diagnostics, FILE *stream, ColorMode c
         }
         print_includes(diagnostics, one->where, stream, colored);
     }
-    print_rest(stream, diagnostics->error_count - diagnostics->shown_errors - diagnostics->repeated_errors, "error");
-    print_rest(stream, diagnostics->warning_count - diagnostics->shown_warnings - diagnostics->repeated_warnings, "warning");
+    print_rest(stream,
+               diagnostics->error_count - diagnostics->shown_errors - diagnostics->repeated_errors,
+               "error");
+    print_rest(stream,
+               diagnostics->warning_count - diagnostics->shown_warnings -
+                   diagnostics->repeated_warnings,
+               "warning");
 }

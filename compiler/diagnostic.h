@@ -38,7 +38,8 @@ void diagnostic_note(Diagnostic *diagnostic, SourceRange where, const char *form
     PRINTF_LIKE(3, 4);
 void diagnostic_hint(Diagnostic *diagnostic, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* False for an error past the limit: what is looked up only for its notes and hints can be saved. */
+/* False for an error past the limit: what is looked up only for its notes and hints can be saved.
+ */
 bool diagnostic_is_shown(const Diagnostic *diagnostic);
 
 /* Switches; diagnostics_set_warning answers false for an unknown name. "all" names every one. */

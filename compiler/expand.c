@@ -75,8 +75,8 @@ static const OpDef *default_kind(Expander *expander, const Statement *statement,
     if (*valid) {
         return op;
     }
-    Diagnostic *error = expand_error(expander, statement->name_where, "there is no layer '%s'",
-                                     statement->name);
+    Diagnostic *error =
+        expand_error(expander, statement->name_where, "there is no layer '%s'", statement->name);
     Suggestion suggestion = suggestion_for(statement->name);
     for (int i = 0; i < op_count; i++) {
         if ((op_table[i]->flags & OP_INTERNAL) == 0) {
@@ -205,6 +205,7 @@ static void extend_loops(Expander *expander, const Description *description) {
 static void read_statements(Expander *expander, Description *description, StatementList list) {
     for (const Statement *one = list.first; one != NULL; one = one->next) {
         if (one->kind == STATEMENT_DEF) {
+            expander->place = one->name_where;
             read_definition(expander, one);
         }
     }
@@ -233,10 +234,10 @@ static void warn_channels(Expander *expander, const Value *literal) {
         extent[0] <= 4 || (extent[2] != 1 && extent[2] != 3 && extent[2] != 4)) {
         return;
     }
-    Diagnostic *warning = diagnostic_warning(
-        expander->diagnostics, WARNING_CHANNELS, literal->where,
-        "the input has %lld channels of %lldx%lld", (long long)extent[0], (long long)extent[1],
-        (long long)extent[2]);
+    Diagnostic *warning =
+        diagnostic_warning(expander->diagnostics, WARNING_CHANNELS, literal->where,
+                           "the input has %lld channels of %lldx%lld", (long long)extent[0],
+                           (long long)extent[1], (long long)extent[2]);
     diagnostic_hint(warning, "channels come first: input %lldx%lldx%lld", (long long)extent[2],
                     (long long)extent[0], (long long)extent[1]);
 }

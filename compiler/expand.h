@@ -17,8 +17,8 @@ typedef struct ExpandOptions {
 } ExpandOptions;
 
 /* Problems are in `diagnostics`. NULL if there is no network to speak of; after other errors one
- * comes back in which layers of unknown shape stand for the parts that are wrong, so that the shapes
- * of the others can be checked. The sources must outlive it. */
+ * comes back in which layers of unknown shape stand for the parts that are wrong, so that the
+ * shapes of the others can be checked. The sources must outlive it. */
 Network *expand_file(Sources *sources, Diagnostics *diagnostics, SourceFile *file,
                      const ExpandOptions *options);
 

@@ -408,9 +408,9 @@ static bool read_item(Expander *expander, const Task *task, Value *values) {
     bool is_tuple = task->item->kind == EXPRESSION_TUPLE;
     int count = is_tuple ? item.as.list.count : 1;
     if (count != unit->names.count) {
-        Diagnostic *error = expand_error(expander, task->item->where, "%d value%s for %d variable%s",
-                                         count, count == 1 ? "" : "s", unit->names.count,
-                                         unit->names.count == 1 ? "" : "s");
+        Diagnostic *error = expand_error(
+            expander, task->item->where, "%d value%s for %d variable%s", count,
+            count == 1 ? "" : "s", unit->names.count, unit->names.count == 1 ? "" : "s");
         diagnostic_note(error, unit->names.first->where, "the variables are these");
         return false;
     }
@@ -444,9 +444,9 @@ static bool start_for(Expander *expander, Task *task) {
     bool is_written_out =
         range->low->kind == EXPRESSION_LITERAL && range->high->kind == EXPRESSION_LITERAL;
     if (task->number > task->last && is_written_out) {
-        Diagnostic *warning = diagnostic_warning(
-            expander->diagnostics, WARNING_RANGE, range->where, "the range is empty: %lld > %lld",
-            (long long)task->number, (long long)task->last);
+        Diagnostic *warning = diagnostic_warning(expander->diagnostics, WARNING_RANGE, range->where,
+                                                 "the range is empty: %lld > %lld",
+                                                 (long long)task->number, (long long)task->last);
         diagnostic_hint(warning, "the smaller bound comes first; to count down use %lld - i",
                         (long long)task->number);
     }

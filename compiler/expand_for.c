@@ -106,12 +106,12 @@ static Unit *first_user(Expander *expander, const Unit *chain, const Unit *loop,
 
 /* Moves the units from `first` up to `loop` into the loop. */
 static void extend(Expander *expander, Unit *chain, Unit *first, Unit *loop) {
-    Unit *before_first = NULL, *before_loop = NULL;
-    for (Unit *unit = chain->children.first; unit != loop; unit = unit->next) {
-        if (unit->next == first) {
-            before_first = unit;
-        }
-        before_loop = unit;
+    Unit *before_first = NULL, *before_loop = first;
+    for (Unit *unit = chain->children.first; unit != first; unit = unit->next) {
+        before_first = unit;
+    }
+    while (before_loop->next != loop) {
+        before_loop = before_loop->next;
     }
     before_loop->next = loop->children.first;
     UnitList body = {.first = first, .last = loop->children.last};

@@ -169,7 +169,7 @@ void name_layers(Expander *expander, const char *input_name) {
     for (int i = 0; i < name_count(expander->labels); i++) {
         const Label *label = name_item_at(expander->labels, i);
         const LabelInstance *instance = label->last < 0 ? NULL : &expander->log[label->last];
-        if (label->instance_count == 1 && instance->made_layer &&
+        if (instance != NULL && label->instance_count == 1 && instance->made_layer &&
             strcmp(instance->layer->label, label->name) == 0) {
             instance->layer->name = label->name;
         }

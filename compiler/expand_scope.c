@@ -318,9 +318,8 @@ static int find_parameter(Expander *expander, const Statement *definition, const
         suggestion_offer(&suggestion, parameter->text);
         index++;
     }
-    suggestion_hint(&suggestion,
-                    fail_call(expander, definition, arguments->argument_where[i],
-                              "'%s' has no parameter '%s'", definition->name, name));
+    suggestion_hint(&suggestion, fail_call(expander, definition, arguments->argument_where[i],
+                                           "'%s' has no parameter '%s'", definition->name, name));
     return -1;
 }
 

@@ -13,15 +13,21 @@ typedef struct Bound {
 typedef struct Search {
     Expander *expander;
     const Statement *statement; /* in which the search is */
+    int64_t patience;           /* comparisons of names that are left: a warning may be missed */
 } Search;
 
-/* All walks recurse no deeper than the syntax tree, whose depth is limited. */
-static void search_expression(const Search *search, const Expression *expression,
-                              const Bound *bound);
+#define PATIENCE 10000000
 
-static bool is_bound(const Bound *bound, const char *name) {
+/* All walks recurse no deeper than the syntax tree, whose depth is limited. */
+static void search_expression(Search *search, const Expression *expression, const Bound *bound);
+
+static bool is_bound(Search *search, const Bound *bound, const char *name) {
     for (; bound != NULL; bound = bound->outer) {
         for (const Name *one = bound->names->first; one != NULL; one = one->next) {
+            if (search->patience == 0) {
+                return false;
+            }
+            search->patience--;
             if (strcmp(one->text, name) == 0) {
                 return true;
             }
@@ -30,42 +36,39 @@ static bool is_bound(const Bound *bound, const char *name) {
     return false;
 }
 
-static void use_label(const Search *search, const char *name) {
+static void use_label(Search *search, const char *name) {
     Label *label = name_find(search->expander->labels, name);
     if (label != NULL) {
         label->used = true;
     }
 }
 
-static void use_constant(const Search *search, const char *name, const Bound *bound) {
+static void use_constant(Search *search, const char *name, const Bound *bound) {
     Constant *constant = name_find(search->expander->constants, name);
-    if (constant != NULL && !is_bound(bound, name)) {
+    if (constant != NULL && !constant->used && !is_bound(search, bound, name)) {
         constant->used = true;
     }
 }
 
-static void search_arguments(const Search *search, const ArgumentList *arguments,
-                             const Bound *bound) {
+static void search_arguments(Search *search, const ArgumentList *arguments, const Bound *bound) {
     for (const Argument *argument = arguments->first; argument != NULL; argument = argument->next) {
         search_expression(search, argument->value, bound);
     }
 }
 
-static void search_items(const Search *search, const ExpressionList *items, const Bound *bound) {
+static void search_items(Search *search, const ExpressionList *items, const Bound *bound) {
     for (const Expression *item = items->first; item != NULL; item = item->next) {
         search_expression(search, item, bound);
     }
 }
 
-static void search_expression(const Search *search, const Expression *expression,
-                              const Bound *bound) {
+static void search_expression(Search *search, const Expression *expression, const Bound *bound) {
     if (expression == NULL) {
         return;
     }
     if (expression->kind == EXPRESSION_NAME) {
         use_constant(search, expression->name, bound);
-    } else if (expression->kind == EXPRESSION_LITERAL &&
-               expression->literal.kind == VALUE_LABEL) {
+    } else if (expression->kind == EXPRESSION_LITERAL && expression->literal.kind == VALUE_LABEL) {
         use_label(search, expression->literal.as.string);
     }
     search_arguments(search, &expression->arguments, bound);
@@ -74,7 +77,7 @@ static void search_expression(const Search *search, const Expression *expression
     search_expression(search, expression->right, bound);
 }
 
-static void search_range(const Search *search, const Range *range, const Bound *bound) {
+static void search_range(Search *search, const Range *range, const Bound *bound) {
     if (range != NULL) {
         search_expression(search, range->low, bound);
         search_expression(search, range->high, bound);
@@ -82,7 +85,7 @@ static void search_range(const Search *search, const Range *range, const Bound *
     }
 }
 
-static void search_unit(const Search *search, const Unit *unit, const Bound *outer) {
+static void search_unit(Search *search, const Unit *unit, const Bound *outer) {
     if (unit->kind == UNIT_CALL) {
         Definition *definition = name_find(search->expander->definitions, unit->name);
         if (definition != NULL && definition->statement != search->statement) {
@@ -100,16 +103,16 @@ static void search_unit(const Search *search, const Unit *unit, const Bound *out
     }
 }
 
-static void search_statement(Expander *expander, const Statement *statement) {
-    const Search search = {.expander = expander, .statement = statement};
+static void search_statement(Search *search, const Statement *statement) {
     const Bound parameters = {.names = &statement->parameters};
-    search_arguments(&search, &statement->arguments, NULL);
+    search->statement = statement;
+    search_arguments(search, &statement->arguments, NULL);
     for (const Let *let = statement->lets.first; let != NULL; let = let->next) {
-        search_expression(&search, let->value, NULL);
-        search_range(&search, let->range, NULL);
+        search_expression(search, let->value, NULL);
+        search_range(search, let->range, NULL);
     }
     if (statement->chain != NULL) {
-        search_unit(&search, statement->chain, &parameters);
+        search_unit(search, statement->chain, &parameters);
     }
 }
 
@@ -128,8 +131,9 @@ static void warn(Expander *expander, SourceRange where, const char *what, const 
 }
 
 void warn_unused(Expander *expander, StatementList statements) {
+    Search search = {.expander = expander, .patience = PATIENCE};
     for (const Statement *one = statements.first; one != NULL; one = one->next) {
-        search_statement(expander, one);
+        search_statement(&search, one);
     }
     for (int i = 0; i < name_count(expander->constants); i++) {
         const Constant *constant = name_item_at(expander->constants, i);

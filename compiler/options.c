@@ -372,7 +372,8 @@ static bool unknown_option(Parse *parse, const char *word) {
     const char *equals = strchr(word, '=');
     size_t length = equals ? (size_t)(equals - word) : strlen(word);
     Suggestion suggestion = suggestion_for(arena_copy(parse->arena, word, length));
-    for (int i = 0; i < OPTION_ROWS; i++)
+    /* Every other letter is near to a single one. */
+    for (int i = 0; i < OPTION_ROWS && length > 2; i++)
         suggestion_offer(&suggestion, option_rows[i].spelling);
     return fail(parse, "there is no option '%s'%s", suggestion.name,
                 did_you_mean(parse, &suggestion));
@@ -409,6 +410,8 @@ static bool parse_option(Parse *parse, int argc, char *const *argv, int *index) 
 }
 
 static bool set_input(Parse *parse, const char *path) {
+    if (!*path)
+        return fail(parse, "the name of the description is empty");
     if (parse->options->input_path)
         return fail(parse, "one description at a time: '%s' and '%s' were given",
                     parse->options->input_path, path);

@@ -39,6 +39,8 @@
     ((current) = (count) > 0 ? (SourceRange){YYRHSLOC(parts, 1).begin, YYRHSLOC(parts, count).end} \
                              : (SourceRange){YYRHSLOC(parts, 0).end, YYRHSLOC(parts, 0).end})
 
+#define RESUME (yyerrok, parser->skipping = false)
+
 int yylex(YYSTYPE *token, SourceRange *where, void *scanner, Parser *parser);
 static void yyerror(SourceRange *where, void *scanner, Parser *parser, const char *message);
 static Expression *checked(Parser *parser, Expression *expression);
@@ -152,15 +154,15 @@ statement:
 ;
 
 /* Where a statement begins, errors are reported again after one that was skipped. */
-input:    INPUT { yyerrok; };
-let:      LET { yyerrok; };
-default:  DEFAULT { yyerrok; };
-def:      DEF { yyerrok; };
-net:      NET { yyerrok; };
-output:   OUTPUT { yyerrok; };
-train:    TRAIN { yyerrok; };
-data:     DATA { yyerrok; };
-include:  INCLUDE { yyerrok; };
+input:    INPUT { RESUME; };
+let:      LET { RESUME; };
+default:  DEFAULT { RESUME; };
+def:      DEF { RESUME; };
+net:      NET { RESUME; };
+output:   OUTPUT { RESUME; };
+train:    TRAIN { RESUME; };
+data:     DATA { RESUME; };
+include:  INCLUDE { RESUME; };
 
 extents:
   INTEGER { $$ = ast_literal(parser->arena, $1); }

@@ -25,6 +25,8 @@ typedef struct Parser {
     int bracket_count, bracket_capacity;
     struct OpenBracket unclosed; /* at the last token; character 0: none */
     bool unopened;               /* the last token closes a bracket that was never opened */
+    bool reported;               /* the last token, or what was left out before it, is an error */
+    bool skipping;               /* from a syntax error to the next statement */
     bool in_block;               /* the statement is one of settings */
     int token, previous;         /* codes of the last token and of the one before it */
 } Parser;

@@ -209,6 +209,7 @@ static const Field *argument_field(Reader *reader, const Choice *choice, const W
 
 static void read_arguments(Reader *reader, const Choice *choice, const Word *word) {
     Diagnostics *diagnostics = reader->evaluator->diagnostics;
+    int errors = diagnostics_error_count(diagnostics);
     unsigned given = 0; /* a bit for each field */
     for (int i = 0; i < word->argument_count; i++) {
         const Field *field = argument_field(reader, choice, word, i);
@@ -223,6 +224,9 @@ static void read_arguments(Reader *reader, const Choice *choice, const Word *wor
         }
         given |= bit;
         read_value(reader, field, word->arguments[i]);
+    }
+    if (diagnostics_error_count(diagnostics) > errors) {
+        return; /* one of them may be meant for what is missing */
     }
     for (int j = 0; choice->fields[j].name != NULL; j++) {
         if (choice->fields[j].required && (given & (1u << j)) == 0) {

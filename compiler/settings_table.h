@@ -1,6 +1,6 @@
-/* The settings of the train and data blocks as tables: what each is called, where its value goes and
- * what it may be. settings.c reads blocks by them; a new setting, loss, optimizer, schedule or format
- * is a row here. */
+/* The settings of the train and data blocks as tables: what each is called, where its value goes
+ * and what it may be. settings.c reads blocks by them; a new setting, loss, optimizer, schedule or
+ * format is a row here. */
 #ifndef CNNC_SETTINGS_TABLE_H
 #define CNNC_SETTINGS_TABLE_H
 

@@ -201,12 +201,13 @@ static bool check_heads(Inference *inference, const Network *network) {
         if (layer->valid && main->valid &&
             (layer->elements != main->elements ||
              layer->output.extent[0] != main->output.extent[0])) {
-            Diagnostic *error = infer_error(
-                inference, layer, -1, "output %s is %s, but the network's output is %s", head->name,
-                shape_text(inference->arena, &layer->output),
-                shape_text(inference->arena, &main->output));
-            diagnostic_hint(error, "all outputs learn from the same data: give each of them as "
-                                   "many channels and positions");
+            Diagnostic *error =
+                infer_error(inference, layer, -1, "output %s is %s, but the network's output is %s",
+                            head->name, shape_text(inference->arena, &layer->output),
+                            shape_text(inference->arena, &main->output));
+            diagnostic_hint(error,
+                            "all outputs learn from the same data: give each of them as "
+                            "many channels and positions");
             fine = false;
         }
     }

@@ -11,6 +11,7 @@
 /* What the grammar is in the middle of, told from the tokens that it would take: the first row of
  * `places` that fits. */
 typedef enum Place {
+    PLACE_ELSE,         /* the other part of an `if` must follow */
     PLACE_BEFORE_UNIT,  /* a layer must follow */
     PLACE_AFTER_UNIT,   /* behind a layer */
     PLACE_AFTER_VALUE,  /* behind a value or expression */
@@ -28,6 +29,7 @@ static const struct {
     int takes, refuses; /* tokens that tell the place; TOKEN_CNN_UNDEF: none */
     const char *wanted; /* NULL: the closing brackets and what the grammar lists */
 } places[] = {
+    {PLACE_ELSE, TOKEN_IF, '@', NULL},
     {PLACE_BEFORE_UNIT, TOKEN_IF, TOKEN_CNN_UNDEF, "a layer, a group in ( ) or [ ], or @label"},
     {PLACE_AFTER_UNIT, '?', TOKEN_CNN_UNDEF, "'-'"},
     {PLACE_AFTER_VALUE, '^', TOKEN_CNN_UNDEF, "an operator"},
@@ -97,7 +99,7 @@ static const struct {
     {PLACE_OTHER, ANY, TOKEN_INPUT, INPUT_FORM},
     {PLACE_OTHER, ')', '(', "a def without parameters has no parentheses"},
     {PLACE_OTHER, TOKEN_NAME, TOKEN_IF, "the condition of an `if` stands in parentheses"},
-    {PLACE_OTHER, ANY, TOKEN_ELSE, "the parts of an `if` stand in ( ) or [ ]"},
+    {PLACE_ELSE, ANY, ANY, "the parts of an `if` stand in ( ) or [ ]"},
     {PLACE_OTHER, ANY, TOKEN_NET, "write net = CONV(...) - RELU - ..."},
     {PLACE_OTHER, '=', TOKEN_TRAIN, "write train { loss = cross_entropy }"},
     {PLACE_OTHER, '=', TOKEN_DATA, "write data { format = idx }"},
@@ -122,8 +124,7 @@ static const char *wanted_text(Arena *arena, int row, const bool *expected, cons
         return *choices == '\0' ? "" : arena_format(arena, "; expected %s", choices);
     }
     const char *text = arena_format(arena, "; expected %s", wanted);
-    bool is_after =
-        places[row].place == PLACE_AFTER_UNIT || places[row].place == PLACE_AFTER_VALUE;
+    bool is_after = places[row].place == PLACE_AFTER_UNIT || places[row].place == PLACE_AFTER_VALUE;
     int last = -1;
     for (int i = 0; is_after && ends[i] != '\0'; i++) {
         last = expected[(unsigned char)ends[i]] ? i : last;
@@ -182,9 +183,12 @@ static void add_hint(Parser *parser, Diagnostic *error, SourceRange where, Place
 void report_syntax_error(Parser *parser, SourceRange where, const char *name, const bool *expected,
                          const char *choices) {
     int row = place_of(expected);
-    Diagnostic *error =
-        diagnostic_error(parser->diagnostics, where, "unexpected %s%s", name,
-                         wanted_text(parser->arena, row, expected, choices));
+    parser->skipping = true;
+    if (parser->reported) {
+        return;
+    }
+    Diagnostic *error = diagnostic_error(parser->diagnostics, where, "unexpected %s%s", name,
+                                         wanted_text(parser->arena, row, expected, choices));
     if (parser->unclosed.character != 0) {
         uint32_t position = parser->unclosed.position;
         diagnostic_note(error, (SourceRange){position, position + 1}, "this '%c' is not closed",

@@ -5,9 +5,9 @@
 
 #include "parser.h"
 
-/* Reports the unexpected token parser->token at `where`; `name` is what to call it. `expected` tells
- * for each token code of parse.h whether it could stand there; `choices` is "'a', 'b' or 'c'", or
- * empty where these would be too many to help. */
+/* Reports the unexpected token parser->token at `where`, unless the scanner has reported it; `name`
+ * is what to call it. `expected` tells for each token code of parse.h whether it could stand there;
+ * `choices` is "'a', 'b' or 'c'", or empty where these would be too many to help. */
 void report_syntax_error(Parser *parser, SourceRange where, const char *name, const bool *expected,
                          const char *choices);
 

@@ -71,8 +71,10 @@ static bool check_groups(Inference *inference, const Layer *layer) {
         infer_error(inference, layer, CONV_GROUPS,
                     "%s: %lld groups do not divide %lld input channels and %lld filters",
                     layer->name, (long long)groups, (long long)channels, (long long)filters);
-    diagnostic_hint(diagnostic, "groups must divide %lld",
-                    (long long)greatest_common_divisor(channels, filters));
+    int64_t divisor = greatest_common_divisor(channels, filters);
+    diagnostic_hint(diagnostic,
+                    divisor == 1 ? "only groups=%lld divides both" : "groups must divide %lld",
+                    (long long)divisor);
     return false;
 }
 

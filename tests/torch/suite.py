@@ -25,7 +25,7 @@ LEVELS = [
     ("double", ["--double"], ["-O0"], 1e-10, 1e-9),
 ]
 PRINTED = 1e-8  # losses are printed with nine digits
-NEGLIGIBLE = 1e-2  # of the typical gradient: below, a gradient is judged by that instead of itself
+NEGLIGIBLE = 0.1  # of the typical gradient: below, a gradient is judged by that instead of itself
 
 
 class Reference:

@@ -47,6 +47,27 @@ static SourceRange range_of(const char *text, uint32_t offset, uint32_t length) 
     return (SourceRange){file->begin + offset, file->begin + offset + length};
 }
 
+/* The same text at the same place is shown once, and is no further one that is not shown. */
+static void repeated(void **state) {
+    (void)state;
+    SourceRange where = range_of("net = CNOV(3) - CNOV(3)\n", 6, 4);
+    SourceRange other = {where.begin + 10, where.end + 10};
+    diagnostic_note(diagnostic_error(diagnostics, where, "no layer"), other, "one note");
+    diagnostic_note(diagnostic_error(diagnostics, where, "no layer"), other, "a lost note");
+    diagnostic_error(diagnostics, other, "no layer");
+    diagnostic_error(diagnostics, where, "another text");
+    diagnostic_warning(diagnostics, WARNING_UNUSED, where, "no layer");
+    diagnostic_warning(diagnostics, WARNING_UNUSED, where, "no layer");
+    const char *text = print(COLOR_NEVER);
+    assert_null(strstr(text, "lost"));
+    assert_null(strstr(text, "not shown"));
+    assert_int_equal(diagnostics_error_count(diagnostics), 4);
+    int lines = 0;
+    for (const char *colon = text; (colon = strstr(colon, "a.cnn:1:")) != NULL; colon++)
+        lines++;
+    assert_int_equal(lines, 5); /* three errors, a note, a warning */
+}
+
 static void error_note_hint(void **state) {
     (void)state;
     SourceRange where = range_of("input 3\nnet = CNOV(3)\n", 14, 4);
@@ -181,6 +202,7 @@ static void suggestions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(repeated, create, destroy),
         cmocka_unit_test_setup_teardown(error_note_hint, create, destroy),
         cmocka_unit_test_setup_teardown(nowhere, create, destroy),
         cmocka_unit_test_setup_teardown(tabs_and_letters_align, create, destroy),
