@@ -50,6 +50,14 @@
 #define ALIGNED(bytes) _Alignas(bytes)
 #endif
 
+RUNTIME_INLINE void parallel_set_threads(int threads) {
+#if defined(_OPENMP)
+    omp_set_num_threads(threads);
+#else
+    (void)threads;
+#endif
+}
+
 /* How many threads the next parallel loop will use. */
 RUNTIME_INLINE int parallel_threads(void) {
 #if defined(_OPENMP)

@@ -286,6 +286,7 @@ static const NetworkInfo network_info = {
 #include "log.c"
 #include "progress.c"
 #include "schedule.c"
+#include "threads.c"
 #include "train.c"
 #endif
 

@@ -5,9 +5,11 @@
 #include "initialise.h"
 #include "log.h"
 #include "optimizer.h"
+#include "parallel.h"
 #include "platform.h"
 #include "progress.h"
 #include "rng.h"
+#include "threads.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@ typedef struct Trainer {
     size_t *order, *batch_indices; /* of this epoch */
     size_t *test_indices;
     long batches;
+    ThreadChoice threads;
     Progress progress;
     TrainingLog log;
     char *last_path, *best_path;
@@ -163,6 +166,7 @@ static bool train_begin(Trainer *trainer, Problem *problem) {
     }
     trainer->state.examples = trainer->training.count;
     trainer->saved = clock_seconds();
+    trainer->threads = thread_choice(parallel_threads(), trainer->saved);
     return log_open(&trainer->log, options->log, resumed, problem);
 }
 
@@ -317,9 +321,12 @@ static TrainResult train_epoch(Trainer *trainer, Problem *problem) {
                        trainer->train_count, trainer->order);
     progress_begin_epoch(&trainer->progress);
     while (state->batches_done < trainer->batches) {
+        double begin = clock_seconds();
         if (!train_step(trainer, &learning_rate, problem)) {
             return TRAIN_FAILED;
         }
+        double end = clock_seconds();
+        parallel_set_threads(thread_choice_step(&trainer->threads, end, end - begin));
         train_show_progress(trainer, (double)(state->epoch_examples - already_done));
         if (interrupt_pending()) {
             return train_save(trainer, trainer->last_path, problem) ? TRAIN_INTERRUPTED
