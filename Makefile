@@ -23,7 +23,7 @@ runtime_files = $(sort $(wildcard runtime/*.c runtime/*.h))
 # skeleton.c is a whole program: it includes the others.
 runtime_objects = $(patsubst %.c,$(BUILD)/%.o,$(filter-out runtime/skeleton.c,$(wildcard runtime/*.c)))
 unit_programs = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
-own_sources = $(wildcard compiler/*.[ch] compiler/*/*.[ch] runtime/*.[ch] tests/unit/*.[ch])
+own_sources = $(wildcard compiler/*.[ch] compiler/*/*.[ch] runtime/*.[ch] tests/unit/*.[ch] tests/examples/*.c)
 
 .DELETE_ON_ERROR:
 .SECONDARY:

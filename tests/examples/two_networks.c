@@ -1,5 +1,5 @@
-/* Two networks in one program, two instances of each: training one leaves the others alone, and both
- * instances of a network agree when they are treated alike. Prints what does not hold. */
+/* Two networks in one program, two instances of each: training one leaves the others alone, and
+ * both instances of a network agree when they are treated alike. Prints what does not hold. */
 #include "lenet5.h"
 #include "resnet_small.h"
 
@@ -31,11 +31,12 @@ static void fill(float *numbers, size_t count) {
     static void check_##name(void) {                                                               \
         const size_t inputs = BATCH * name##_input_size(), outputs = BATCH * name##_output_size(); \
         float *x = malloc(inputs * sizeof *x);                                                     \
-        float *before = malloc(outputs * sizeof *before), *after = malloc(outputs * sizeof *after); \
+        float *before = malloc(outputs * sizeof *before),                                          \
+              *after = malloc(outputs * sizeof *after);                                            \
         const int32_t labels[BATCH] = {1, 3, 0, 2};                                                \
         double first = 0, last = 0;                                                                \
         name##_instance *trained = name##_create(), *other = name##_create();                      \
-        expect(x && before && after && trained && other, #name ": memory");                        \
+        expect(x &&before &&after &&trained &&other, #name ": memory");                            \
         fill(x, inputs);                                                                           \
         expect(name##_initialise(trained, 1) == name##_ok, #name ": initialise");                  \
         expect(name##_initialise(other, 1) == name##_ok, #name ": initialise");                    \

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import threading
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
@@ -129,9 +130,10 @@ class Runner:
         self.record(suite, case.name, passed, failed, message)
 
     def run_suite(self, name, context, cases):
-        passed, failed = self.passed, self.failed
+        passed, failed, start = self.passed, self.failed, time.monotonic()
         ordered = sorted(cases, key=lambda case: -case.weight)
         with ThreadPoolExecutor(self.jobs) as pool:
             for future in [pool.submit(self.run_case, name, context, case) for case in ordered]:
                 future.result()
-        print(f"{name}: {self.passed - passed} passed, {self.failed - failed} failed", flush=True)
+        print(f"{name}: {self.passed - passed} passed, {self.failed - failed} failed, "
+              f"{time.monotonic() - start:.0f} s", flush=True)
