@@ -106,10 +106,10 @@ typedef struct Contraction {
     ContractionDim dims[MAX_CONTRACTION_DIMS];
     Operand a, b, result; /* the result's axes have no padding and divisor 1 */
     Tensor *bias;         /* one number per channel (axis 1 of the result), or NULL */
-    /* The result is the node's (lower_result); else it is stored plainly: a parameter gradient, or a
-     * result that nothing is fused behind, seen through a view. */
+    /* The result is the node's (lower_result); else it is stored plainly: a parameter gradient, or
+     * a result that nothing is fused behind, seen through a view. */
     bool to_result;
-    bool accumulate; /* stored plainly: add to what is there */
+    bool accumulate;     /* stored plainly: add to what is there */
     Tensor *connections; /* parameter gradient: multiply by the table over axes 0 and 1; or NULL */
 } Contraction;
 void lower_contraction(Lowering *lowering, const Contraction *contraction);

@@ -201,8 +201,10 @@ settings:
 | settings setting { $$ = $1; LIST_APPEND(&$$, $2); $$.count++; }
 ;
 
+/* A comma behind a setting says nothing more than the space does. */
 setting:
-  NAME '=' expression { $$ = new_argument(parser, @$, &$NAME, $expression); }
+  NAME '=' expression     { $$ = new_argument(parser, @$, &$NAME, $expression); }
+| NAME '=' expression ',' { $$ = new_argument(parser, @$, &$NAME, $expression); }
 ;
 
 chain:

@@ -164,7 +164,7 @@ static void add_hint(Parser *parser, Diagnostic *error, SourceRange where, Place
     } else if (statement != NULL) {
         diagnostic_hint(error, "did you mean '%s'?", statement);
     } else if (parser->token == ',' && in_block(place, expected)) {
-        diagnostic_hint(error, "settings are separated by blanks or new lines");
+        diagnostic_hint(error, "settings are separated by blanks, new lines or one comma");
     } else if (place == PLACE_OTHER && is_word && parser->token != TOKEN_NAME &&
                parser->token != TOKEN_BOOLEAN && expected[TOKEN_NAME] && !expected[TOKEN_DIMS]) {
         diagnostic_hint(error, "'%s' is a word of the language and cannot be a name", text);

@@ -47,7 +47,8 @@ RUNTIME_API bool data_open(DataSet *set, const NetworkInfo *info, const DataSett
         return false;
     }
     if (set->count == 0 || set->count > UINT32_MAX) {
-        problem_add(problem, "%s: expected 1 to %lu examples, found %zu", set->name,
+        problem_add(problem, "%s: %s: expected 1 to %lu examples, found %zu",
+                    settings->path != NULL ? settings->path : set->format->name, set->name,
                     (unsigned long)UINT32_MAX, set->count);
         data_close(set);
         return false;

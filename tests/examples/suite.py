@@ -44,7 +44,7 @@ def example(context, path, settings):
 def variant(context, path, options, flags):
     directory = context.directory(path.stem, *options, *flags)
     c_file = emit(context, path, directory / "net.c", *options)
-    compiles(context, c_file, *flags, optimise="-O1")
+    compiles(context, c_file, *flags, optimise="-Og")
 
 
 def passes_are_listed(context):
