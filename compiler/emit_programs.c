@@ -36,9 +36,6 @@ static void emit_function_comment(Emitter *emitter, const Function *function) {
     }
     if (name_count(seen) > LISTED_USERS)
         text_format(&comment, "\nand %d more", name_count(seen) - LISTED_USERS);
-    const char *summary = function->steps[0]->kernel->summary;
-    if (summary != NULL && *summary != '\0')
-        text_format(&comment, "\n%s", summary);
     wrap_comment(emitter->out, 0, comment.bytes);
 }
 

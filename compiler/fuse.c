@@ -1,12 +1,5 @@
 #include "fuse.h"
 
-#include <string.h>
-
-static bool same_extents(const Tensor *a, const Tensor *b) {
-    return a->rank == b->rank &&
-           memcmp(a->extent, b->extent, (size_t)a->rank * sizeof a->extent[0]) == 0;
-}
-
 /* The tensor through which an elementwise node continues what came before: an input that it maps
  * element by element, or the gradient that it passes on. What was made before must not be read in
  * any other shape: its other elements are not there yet. */
@@ -15,15 +8,16 @@ static bool continues_from(const Node *node, const Node *before) {
     if (made == NULL || !node_is_elementwise(node))
         return false;
     const Tensor *result = node_result(node);
-    if (!same_extents(made, result))
+    if (!tensor_same_extents(made, result))
         return false;
     if (node->role == NODE_DATA_GRADIENT)
-        return tensor_storage(node->dy) == tensor_storage(made) && same_extents(node->dy, made);
+        return tensor_storage(node->dy) == tensor_storage(made) &&
+               tensor_same_extents(node->dy, made);
     bool continues = false;
     for (int i = 0; i < node->input_count; i++) {
         if (tensor_storage(node->x[i]) != tensor_storage(made))
             continue;
-        if (!same_extents(node->x[i], result))
+        if (!tensor_same_extents(node->x[i], result))
             return false;
         continues = true;
     }

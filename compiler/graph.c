@@ -46,7 +46,7 @@ Node *graph_node(Graph *graph, ProgramId program, NodeRole role, const OpDef *op
 
 /* ---- Nodes ---- */
 
-static bool same_extents(const Tensor *a, const Tensor *b) {
+bool tensor_same_extents(const Tensor *a, const Tensor *b) {
     return a->rank == b->rank && a->per_example == b->per_example &&
            memcmp(a->extent, b->extent, (size_t)a->rank * sizeof a->extent[0]) == 0;
 }
@@ -56,7 +56,7 @@ bool node_is_elementwise(const Node *node) {
     if (node->role == NODE_FORWARD)
         return op->value && !(node->training && (op->flags & OP_MODE));
     if (node->role == NODE_DATA_GRADIENT)
-        return op->derivative && same_extents(node->x[node->input], node->y);
+        return op->derivative && tensor_same_extents(node->x[node->input], node->y);
     return false;
 }
 
@@ -129,11 +129,9 @@ int node_writes(const Node *node, Tensor **tensors, int capacity) {
 
 /* ---- Parameters ---- */
 
-static const unsigned char *connection_bytes(Arena *arena, const Layer *layer, const Value *table,
-                                             int64_t channels) {
+static const unsigned char *connection_bytes(Arena *arena, const Value *table, int64_t channels) {
     int64_t filters = table->as.list.count;
     unsigned char *bytes = ARENA_ARRAY(arena, unsigned char, (size_t)(filters * channels));
-    (void)layer;
     for (int64_t f = 0; f < filters; f++) {
         const Value *inputs = &table->as.list.items[f];
         for (int i = 0; i < inputs->as.list.count; i++)
@@ -153,7 +151,7 @@ static Tensor *connection_tensor(Graph *graph, const Layer *layer) {
             graph_tensor(graph, TENSOR_CONSTANT, layer,
                          arena_format(graph->arena, "%s.connections", layer->name), false, 2, dims);
         tensor->type = TYPE_BYTE;
-        tensor->constant = connection_bytes(graph->arena, layer, &layer->attributes[i], dims[1]);
+        tensor->constant = connection_bytes(graph->arena, &layer->attributes[i], dims[1]);
         return tensor;
     }
     return NULL;

@@ -135,6 +135,8 @@ int node_tensor_capacity(const Node *node); /* enough for either */
 int node_reads(const Node *node, Tensor **tensors, int capacity);
 int node_writes(const Node *node, Tensor **tensors, int capacity);
 Tensor *tensor_storage(Tensor *tensor); /* follows view_of */
+/* Same rank and extents, both or neither per example. */
+bool tensor_same_extents(const Tensor *a, const Tensor *b);
 
 /* True where the node is one expression per element of its result (see OpDef.value/derivative). */
 bool node_is_elementwise(const Node *node);

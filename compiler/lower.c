@@ -168,18 +168,14 @@ static int position_in_group(const Group *group, const Node *node) {
     return -1;
 }
 
-static bool same_shape(const Tensor *a, const Tensor *b) {
-    return a->rank == b->rank &&
-           memcmp(a->extent, b->extent, (size_t)a->rank * sizeof a->extent[0]) == 0;
-}
-
 /* x[i] as the fused value where it continues the group, loaded where the shapes agree, else NULL.
  */
 static Expr *input_value(Lowering *lowering, const Node *node, int i, Expr *const *index,
                          const Tensor *fused, Expr *value) {
-    if (fused && tensor_storage(node->x[i]) == fused && same_shape(node->x[i], node->y))
+    if (fused && tensor_storage(node->x[i]) == fused && tensor_same_extents(node->x[i], node->y))
         return value;
-    return same_shape(node->x[i], node->y) ? tensor_load(lowering, node->x[i], index) : NULL;
+    return tensor_same_extents(node->x[i], node->y) ? tensor_load(lowering, node->x[i], index)
+                                                    : NULL;
 }
 
 /* One element of an elementwise node; `value` is that of `fused` (NULL: everything is loaded). */

@@ -19,7 +19,6 @@ int group_random_layer(const Group *group);
 
 typedef struct Kernel {
     const char *name;
-    const char *summary; /* comment above the function */
     int parameter_count, parameter_capacity;
     Buffer **parameters; /* pointer parameters in order of first use, scratch among them */
     bool uses_random;    /* further parameters random_key, random_stream, random_layers */
