@@ -76,7 +76,8 @@ $(filter-out $(BUILD)/tests/unit/test_runtime_%,$(unit_programs)): $(BUILD)/%: %
 
 # What Debian has to give. llvm-N-tools (lit and FileCheck) has no name without a number.
 packages = gcc libc6-dev make flex bison clang clang-format clang-tidy cppcheck llvm libomp-dev \
-    libcmocka-dev zlib1g-dev python3 python3-numpy python3-torch dataset-fashion-mnist graphviz mandoc
+    libcmocka-dev zlib1g-dev python3 python3-numpy python3-torch dataset-fashion-mnist graphviz mandoc \
+    qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 clang_packages = version=$$(clang -dumpversion | cut -d. -f1); \
     echo llvm-$$version-tools libclang-rt-$$version-dev
 
@@ -114,7 +115,7 @@ test-torch: all ## only the comparison with PyTorch
 	$(PYTHON) tests/run --build $(BUILD) torch
 
 bench: all ## how fast the emitted programs are on this machine
-	$(PYTHON) bench/run.py
+	$(PYTHON) bench/run.py --build $(BUILD)
 
 check: $(BUILD)/compiler/parse.h $(BUILD)/compiler/lex.h ## formatting, clang-tidy, cppcheck
 	clang-format --dry-run -Werror $(own_sources)

@@ -15,10 +15,11 @@ import sys
 
 BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
-WORK = ROOT / "build" / "bench"
 # Debian's: python3-torch belongs to it.
 PYTHON = "/usr/bin/python3"
-OPTIMISED = ["-O3", "-march=native", "-fopenmp"]
+OPTIMISED = ["-O3", "-fopenmp"]
+NATIVE = [*OPTIMISED, "-march=native"]
+AVX2 = [*OPTIMISED, "-mavx2", "-mfma"]
 RUN_TIMEOUT = 1800
 BUILD_TIMEOUT = 900
 
@@ -96,9 +97,10 @@ class Program:
     title = ""
     variant = ""
     switch = ""  # --no-SWITCH leaves it out
+    side = False  # no contender: once is enough where a round takes long
 
     def __init__(self, settings):
-        self.settings = settings  # .threads, .seconds, .cc
+        self.settings = settings  # .threads, .seconds, .cc, .cnnc, .work
 
     @property
     def label(self):
@@ -122,41 +124,92 @@ class Cnnc(Program):
     title = "cnnc"
     variant = "training program"
     options = ()
+    suffix = ""  # of its files
+    flags = NATIVE
 
     def paths(self, network, batch):
-        stem = f"{network.name}-b{batch}{'-infer' if self.options else ''}"
-        return WORK / f"{stem}.c", WORK / stem
+        stem = f"{network.name}-b{batch}{self.suffix}"
+        return self.settings.work / f"{stem}.c", self.settings.work / stem
 
     def missing(self):
-        return None if (ROOT / "build" / "cnnc").exists() else "build/cnnc is not built: run make"
+        return None if self.settings.cnnc.exists() else f"{self.settings.cnnc}: run make"
 
     def prepare(self, network, batch):
         source, program = self.paths(network, batch)
         fresh = source.with_suffix(".new.c")
-        execute([ROOT / "build" / "cnnc", *self.options, f"--batch={batch}",
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        execute([self.settings.cnnc, *self.options, f"--batch={batch}",
                  f"--threads={self.settings.threads}", "-o", fresh,
                  BENCH / "networks" / f"{network.name}.cnn"], BUILD_TIMEOUT)
         replace_if_changed(source, fresh.read_text())
         fresh.unlink()
-        build([self.settings.cc, *OPTIMISED, source, "-o", program, "-lm"], program, [source])
+        build([self.settings.cc, *self.flags, source, "-o", program, "-lm"], program, [source])
 
     def run(self, network, batch):
+        return self.bench(network, batch, self.settings.threads, "--layers")
+
+    def bench(self, network, batch, threads, *options):
         result = measure([str(self.paths(network, batch)[1]), "bench", "--batch", str(batch),
-                          "--json", "--layers"], self.settings.threads)
+                          "--json", *options], threads)
         # A program without training says 0 of it.
         return {key: value for key, value in result.items()
                 if value or not key.startswith("train_")}
 
-    @staticmethod
-    def report(network):
-        """What the compiler says of a network: shapes, parameters, work."""
-        return json.loads(execute([ROOT / "build" / "cnnc", "--report=json",
-                                   BENCH / "networks" / f"{network.name}.cnn"], BUILD_TIMEOUT))
+
+def report(settings, network):
+    """What the compiler says of a network: shapes, parameters, work."""
+    return json.loads(execute([settings.cnnc, "--report=json",
+                               BENCH / "networks" / f"{network.name}.cnn"], BUILD_TIMEOUT))
 
 
 class CnncInference(Cnnc):
     variant = "--infer"
     options = ("--infer",)
+    suffix = "-infer"
+
+
+class CnncSide(Cnnc):
+    """Measured for what the tables say of cnnc alone, at the largest batch of a network."""
+
+    variant = ""
+    switch = "side"
+    side = True
+
+    def runs(self, network, batch):
+        return batch == max(network.batches)
+
+
+class CnncOneThread(CnncSide):
+    """The training program again: how much the other cores add."""
+
+    title = "cnnc, one thread"
+
+    def missing(self):
+        return "every program has one thread" if self.settings.threads == 1 else super().missing()
+
+    def run(self, network, batch):
+        return self.bench(network, batch, 1)
+
+
+class CnncDirect(CnncSide):
+    """Work is counted in the direct form, so only these kernels can be held against the peak."""
+
+    title = "cnnc, direct kernels"
+    options = ("-fno-winograd",)
+    suffix = "-direct"
+
+
+class CnncAvx2(CnncSide):
+    """Its own measure of the peak uses the vectors of its target."""
+
+    title = "cnnc, AVX2, direct kernels"
+    options = ("--target=avx2", "-fno-winograd")
+    suffix = "-avx2"
+    flags = AVX2
+
+    def missing(self):
+        words = set(pathlib.Path("/proc/cpuinfo").read_text().split())
+        return None if {"avx2", "fma"} <= words else "this CPU has no AVX2"
 
 
 class PyTorch(Program):
@@ -195,25 +248,25 @@ class OnnxRuntime(Program):
     switch = "onnx"
     version = "1.30.0"
 
-    @staticmethod
-    def model(network, batch):
-        return WORK / f"{network.name}-b{batch}.onnx"
+    def model(self, network, batch):
+        return self.settings.work / f"{network.name}-b{batch}.onnx"
 
     def missing(self):
         if not shutil.which("node"):
             return "no node: install nodejs"
         if PyTorch(self.settings).missing():
             return "its models are exported by PyTorch, which is not there: install python3-torch"
-        module = WORK / "node_modules" / "onnxruntime-node" / "package.json"
+        work = self.settings.work
+        module = work / "node_modules" / "onnxruntime-node" / "package.json"
         if module.exists() and json.loads(module.read_text())["version"] == self.version:
             return None
         if not shutil.which("npm"):
             return "no npm to install onnxruntime-node with"
-        WORK.mkdir(parents=True, exist_ok=True)
-        print(f"installing onnxruntime-node {self.version} into {WORK}", file=sys.stderr)
+        work.mkdir(parents=True, exist_ok=True)
+        print(f"installing onnxruntime-node {self.version} into {work}", file=sys.stderr)
         try:
             # Its install script only fetches the libraries for GPUs.
-            execute(["npm", "install", "--prefix", WORK, "--ignore-scripts", "--no-audit",
+            execute(["npm", "install", "--prefix", work, "--ignore-scripts", "--no-audit",
                      "--no-fund", f"onnxruntime-node@{self.version}"], BUILD_TIMEOUT)
         except Failure as failure:
             return f"npm could not install onnxruntime-node: {failure}"
@@ -228,7 +281,7 @@ class OnnxRuntime(Program):
         return measure(["node", str(BENCH / "peers" / "onnxruntime.js"),
                         str(self.model(network, batch)), network.input_text, str(batch),
                         str(self.settings.threads), str(self.settings.seconds)],
-                       self.settings.threads, {"NODE_PATH": str(WORK / "node_modules")})
+                       self.settings.threads, {"NODE_PATH": str(self.settings.work / "node_modules")})
 
 
 class Darknet(Program):
@@ -245,7 +298,7 @@ class Darknet(Program):
         return batch in network.darknet
 
     def configuration(self, network, batch):
-        return WORK / f"{network.name}-b{batch}.cfg"
+        return self.settings.work / f"{network.name}-b{batch}.cfg"
 
     def prepare(self, network, batch):
         text = (BENCH / "networks" / f"{network.name}.cfg").read_text()
@@ -253,11 +306,11 @@ class Darknet(Program):
                            text.replace("\nbatch=1\n", f"\nbatch={batch}\n", 1))
         source = BENCH / "peers" / "darknet.c"
         build([self.settings.cc, "-std=gnu11", "-O2", f"-I{self.library}/include", source, "-o",
-               WORK / "darknet", f"-L{self.library}", "-ldarknet", f"-Wl,-rpath,{self.library}"],
-              WORK / "darknet", [source])
+               self.settings.work / "darknet", f"-L{self.library}", "-ldarknet",
+               f"-Wl,-rpath,{self.library}"], self.settings.work / "darknet", [source])
 
     def run(self, network, batch):
-        return measure([str(WORK / "darknet"), str(self.configuration(network, batch)),
+        return measure([str(self.settings.work / "darknet"), str(self.configuration(network, batch)),
                         str(self.settings.seconds)], self.settings.threads)
 
 
@@ -277,22 +330,24 @@ class TinyDnn(Program):
 
     def prepare(self, network, batch):
         # The package has left out its copies of other projects but includes them by the old path.
-        third_party = WORK / "include" / "third_party"
+        third_party = self.settings.work / "include" / "third_party"
         third_party.mkdir(parents=True, exist_ok=True)
         if not (third_party / "stb").exists():
             (third_party / "stb").symlink_to("/usr/include/stb")
         source = BENCH / "peers" / "tinydnn.cpp"
-        build(["g++", "-std=c++14", *OPTIMISED, "-DCNN_USE_OMP", "-DCNN_USE_AVX",
-               "-DCNN_NO_SERIALIZATION", f"-I{third_party.parent}", source, "-o", WORK / "tinydnn",
-               "-lstb"], WORK / "tinydnn", [source])
+        program = self.settings.work / "tinydnn"
+        build(["g++", "-std=c++14", *NATIVE, "-DCNN_USE_OMP", "-DCNN_USE_AVX",
+               "-DCNN_NO_SERIALIZATION", f"-I{third_party.parent}", source, "-o", program, "-lstb"],
+              program, [source])
 
     def run(self, network, batch):
-        return measure([str(WORK / "tinydnn"), network.name, str(batch),
+        return measure([str(self.settings.work / "tinydnn"), network.name, str(batch),
                         str(self.settings.seconds)], self.settings.threads)
 
 
 # In the order in which a round runs them.
-PROGRAMS = [CnncInference, OnnxRuntime, PyTorch, Cnnc, PyTorchChannelsLast, Darknet, TinyDnn]
+PROGRAMS = [CnncInference, OnnxRuntime, PyTorch, Cnnc, PyTorchChannelsLast, Darknet, TinyDnn,
+            CnncOneThread, CnncDirect, CnncAvx2]
 
 
 class Peak:
@@ -300,12 +355,27 @@ class Peak:
 
     def __init__(self, settings):
         self.settings = settings
+        self.program = settings.work / "peak"
 
     def prepare(self):
         source = BENCH / "peak.c"
-        build([self.settings.cc, "-std=gnu11", "-D_POSIX_C_SOURCE=200809L", *OPTIMISED, source,
-               "-o", WORK / "peak"], WORK / "peak", [source])
+        build([self.settings.cc, "-std=gnu11", "-D_POSIX_C_SOURCE=200809L", *NATIVE, source,
+               "-o", self.program], self.program, [source])
 
     def run(self):
-        return measure([str(WORK / "peak"), str(min(self.settings.seconds, 0.6))],
+        return measure([str(self.program), str(min(self.settings.seconds, 0.6))],
                        self.settings.threads)
+
+
+def compile_deepest(settings):
+    """The C of ResNet-152's trainer: bytes, and the C compiler's CPU seconds on it."""
+    source = settings.work / "resnet152.c"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    execute([settings.cnnc, "-DDEPTH=152", "-o", source, ROOT / "examples" / "resnet.cnn"],
+            BUILD_TIMEOUT)
+    before = os.times()
+    execute([settings.cc, *NATIVE, source, "-o", source.with_suffix(""), "-lm"], BUILD_TIMEOUT)
+    after = os.times()
+    return {"bytes": source.stat().st_size,
+            "compile_seconds": after.children_user - before.children_user
+            + after.children_system - before.children_system}

@@ -10,17 +10,25 @@ tables in docs/performance.md. See there for how to read them.
 import argparse
 import datetime
 import json
+import math
 import os
 import pathlib
 import re
 import statistics
 import sys
+import time
 
 sys.dont_write_bytecode = True
 
 import tables  # noqa: E402
 from catalogue import NETWORKS  # noqa: E402
-from programs import PROGRAMS, ROOT, WORK, Cnnc, Failure, Peak, execute  # noqa: E402
+from programs import (  # noqa: E402
+    PROGRAMS, ROOT, Cnnc, Failure, Peak, compile_deepest, execute, report)
+
+# A row of the tables that has taken this long gets no more than two rounds.
+ROW_SECONDS = 60
+# A variant that another of its contender beats by this in every figure is not run again.
+BEATEN = 1.25
 
 
 def positive(text):
@@ -41,12 +49,15 @@ def parse_arguments():
                         help="only these of each network's batch sizes")
     parser.add_argument("--threads", metavar="N", type=positive,
                         default=len(os.sched_getaffinity(0)), help="default: every core")
-    parser.add_argument("--rounds", metavar="N", type=positive, help="default 3, with --quick 1")
+    parser.add_argument("--rounds", metavar="N", type=positive, help="at most (default 3, with --quick 1)")
     parser.add_argument("--seconds", metavar="S", type=float,
                         help="per measurement, of the peers (default 1, with --quick 0.2)")
     parser.add_argument("--quick", action="store_true",
                         help="one short round: a check, not a result")
-    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, default=WORK / "results.json")
+    parser.add_argument("--build", metavar="DIR", type=pathlib.Path, default=ROOT / "build",
+                        help="where cnnc is and the rest goes (default build)")
+    parser.add_argument("--json", metavar="FILE", type=pathlib.Path,
+                        help="default DIR/bench/results.json")
     parser.add_argument("--docs", action=argparse.BooleanOptionalAction,
                         help="renew docs/performance.md (default: only after a full run)")
     parser.add_argument("--cc", default=os.environ.get("CC", "cc"),
@@ -61,6 +72,8 @@ def parse_arguments():
     full = not options.quick and not options.without and not options.batches \
         and set(options.networks) == set(names)
     options.docs = full if options.docs is None else options.docs
+    options.cnnc, options.work = options.build.resolve() / "cnnc", options.build.resolve() / "bench"
+    options.json = options.json or options.work / "results.json"
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (0.2 if options.quick else 1.0)
     return options
@@ -92,7 +105,7 @@ def describe_machine(options):
         "cores": os.cpu_count(),
         "threads": options.threads,
         "compiler": first_line([options.cc, "--version"]),
-        "cnnc": first_line([ROOT / "build" / "cnnc", "--version"]),
+        "cnnc": first_line([options.cnnc, "--version"]),
         "load_average": load,
     }
 
@@ -163,39 +176,81 @@ def summarise(runs):
     return summary
 
 
-def measure_row(programs, peak, options, network, batch, failures):
-    """One network at one batch size: the rounds, program after program in each."""
-    ready = prepare(programs, network, batch, failures)
-    runs = {program: [] for program in ready}
-    peaks = []
+def beaten(program, runs):
+    """Whether another variant of the same contender was much faster in everything that both can do."""
+    own = runs[program]
+    for other, theirs in runs.items():
+        if other is program or other.title != program.title or not own or not theirs:
+            continue
+        keys = [key for key in ("forward_ms", "train_ms") if key in own[0]]
+        if all(own[0][key] > BEATEN * theirs[0].get(key, own[0][key]) for key in keys):
+            return True
+    return False
+
+
+def run_program(program, network, batch, round_number):
+    result = program.run(network, batch)
+    figures = ", ".join(f"{kind} {result[kind + '_ms']:.3f} ms" for kind in ("forward", "train")
+                        if result.get(kind + "_ms"))
+    say(f"{network.name} b={batch} round {round_number}: {program.label}: {figures}")
+    return result
+
+
+def measure_rounds(ready, peak, options, network, batch, failures):
+    """The runs of each program and of the peak, program after program in every round."""
+    runs, peaks, start = {program: [] for program in ready}, [], time.monotonic()
     for round_number in range(1, options.rounds + 1):
+        late = time.monotonic() - start > ROW_SECONDS
+        if late and round_number > 2:
+            break
         peaks.append(peak.run())
         for program in list(ready):
+            if late and program.side:
+                continue
             try:
-                result = program.run(network, batch)
+                runs[program].append(run_program(program, network, batch, round_number))
             except Failure as failure:
                 note_failure(failures, network, batch, program, failure)
                 ready.remove(program)
-                continue
-            runs[program].append(result)
-            figures = ", ".join(f"{kind} {result[kind + '_ms']:.3f} ms" for kind in
-                                ("forward", "train") if result.get(kind + "_ms"))
-            say(f"{network.name} b={batch} round {round_number}: {program.label}: {figures}")
+        if round_number == 1:
+            ready = [program for program in ready if not beaten(program, runs)]
+    return runs, peaks
+
+
+def measure_row(programs, peak, options, network, batch, failures):
+    """One network at one batch size."""
+    ready = prepare(programs, network, batch, failures)
+    runs, peaks = measure_rounds(ready, peak, options, network, batch, failures)
     return {
-        "network": network.name, "title": network.title, "batch": batch,
+        "network": network.name, "title": network.title, "batch": batch, "rounds": len(peaks),
         "programs": [{"title": program.title, "variant": program.variant, **summarise(done)}
                      for program, done in runs.items() if done],
         "machine": {key: median_of(peaks, key) for key in ("peak_gflops", "read_gbs", "triad_gbs")},
     }
 
 
-def check_same_network(row, report):
+def check_same_network(row, described):
     """The descriptions for cnnc and for PyTorch must mean the same network."""
     for program in row["programs"]:
         theirs = program.get("parameters")
-        if theirs is not None and theirs != report["totals"]["params"]:
-            raise Failure(f"{row['network']}: cnnc counts {report['totals']['params']} parameters, "
-                          f"{program['title']} {theirs:.0f}: not the same network")
+        if theirs is not None and theirs != described["totals"]["params"]:
+            raise Failure(f"{row['network']}: cnnc counts {described['totals']['params']} "
+                          f"parameters, {program['title']} {theirs:.0f}: not the same network")
+
+
+def add_description(row, described):
+    """The layers that multiply; `elements` counts what one example reads and writes there."""
+    check_same_network(row, described)
+    outputs = {"input": described["input"],
+               **{layer["name"]: layer["output"] for layer in described["layers"]}}
+    layers = []
+    for layer in described["layers"]:
+        if layer["macs"]:
+            tensors = [layer["name"], *layer["inputs"]]
+            layers.append({
+                **{key: layer[key] for key in ("name", "kind", "output", "weights", "macs")},
+                "elements": sum(math.prod(outputs[name]) for name in tensors)})
+    row["report"] = {"macs": described["totals"]["macs"], "layers": layers}
 
 
 def measure_all(options):
@@ -210,18 +265,18 @@ def measure_all(options):
     for network in NETWORKS:
         if network.name not in options.networks:
             continue
-        report = Cnnc.report(network) if has_cnnc else None
+        described = report(options, network) if has_cnnc else None
         for batch in network.batches:
             if options.batches and batch not in options.batches:
                 continue
             row = measure_row(programs, peak, options, network, batch, results["failures"])
-            if report:
-                check_same_network(row, report)
-                row["report"] = {"macs": report["totals"]["macs"], "layers": [
-                    {key: layer[key] for key in ("name", "kind", "output", "weights", "macs")}
-                    for layer in report["layers"] if layer["macs"]]}
+            if described:
+                add_description(row, described)
             results["rows"].append(row)
             write_json(options.json, results)
+    if has_cnnc and not options.quick:
+        results["deepest"] = compile_deepest(options)
+        write_json(options.json, results)
     return results
 
 

@@ -1,8 +1,16 @@
 """Results of a run as tables in Markdown, which read as text too."""
 
+import statistics
+
+import goals
+from results import PARTS, best, equal_layers, find, group_share, ideal_ms, largest_batches
+from results import memory_ratio, ratio, thread_gain
+
 BEGIN = "<!-- bench:begin -->"
 END = "<!-- bench:end -->"
 PEERS = ["ONNX Runtime", "PyTorch", "Darknet", "tiny-dnn"]
+# Programs of cnnc whose work per second is held against their own measure of the peak.
+RATED = ["cnnc", "cnnc, direct kernels", "cnnc, AVX2, direct kernels"]
 MIB = 1024 * 1024
 
 
@@ -16,6 +24,10 @@ def number(value):
 
 def percent(share):
     return "" if share is None else f"{share * 100:.0f} %"
+
+
+def times(value):
+    return "" if value is None else f"{value:.2f}"
 
 
 def table(header, rows):
@@ -32,13 +44,6 @@ def table(header, rows):
     return "\n".join(lines)
 
 
-def best(row, title, key):
-    """The variant of a contender with the smallest time, or None."""
-    variants = [program for program in row["programs"]
-                if program["title"] == title and program.get(key) is not None]
-    return min(variants, key=lambda program: program[key], default=None)
-
-
 def time_table(rows, key):
     """Milliseconds per batch; for the peers with the ratio to cnnc."""
     peers = [peer for peer in PEERS if any(best(row, peer, key) for row in rows)]
@@ -51,7 +56,7 @@ def time_table(rows, key):
             if not theirs:
                 cells += ["", ""]
                 continue
-            cells += [number(theirs[key]), f"{theirs[key] / own[key]:.2f}" if own else ""]
+            cells += [number(theirs[key]), times(ratio(row, peer, key))]
         lines.append(cells)
     header = ["network", "batch", "cnnc"]
     for peer in peers:
@@ -59,72 +64,87 @@ def time_table(rows, key):
     return table(header, lines)
 
 
+def goal_table(found):
+    def cell(goal, value):
+        if value is None:
+            return ""
+        return percent(value) if goal.unit == "%" else times(value) if goal.unit == "x" \
+            else f"{number(value)} {goal.unit}"
+
+    lines = [[goal.what, cell(goal, goal.least), cell(goal, goal.aim),
+              cell(goal, goal.reached), goal.where, goal.verdict] for goal in found]
+    return table(["what", "at the least", "goal", "reached", "where", "verdict"], lines)
+
+
 def rate_table(rows):
     """cnnc's arithmetic per second and its share of the peak measured in the same process."""
     lines = []
     for row in rows:
-        cells = [row["title"], str(row["batch"])]
-        for kind in ("forward", "train"):
-            own = best(row, "cnnc", f"{kind}_ms") or {}
-            rate, peak = own.get(f"{kind}_gflops"), own.get("peak_gflops")
-            cells += [number(rate), percent(rate / peak if rate and peak else None)]
-        machine = row["machine"]
-        cells += [number(machine["peak_gflops"]), number(machine["triad_gbs"])]
-        lines.append(cells)
-    return table(["network", "batch", "forward GFLOP/s", "of peak", "training GFLOP/s", "of peak",
-                  "FMA peak", "triad GB/s"], lines)
+        for title in RATED:
+            cells = [row["title"], str(row["batch"]), title]
+            for kind in ("forward", "train"):
+                own = best(row, title, f"{kind}_ms") or {}
+                rate, peak = own.get(f"{kind}_gflops"), own.get("peak_gflops")
+                cells += [number(own.get(f"{kind}_ms")), number(rate),
+                          percent(rate / peak if rate and peak else None)]
+            if find(row, title):
+                lines.append([*cells, number(find(row, title)[-1].get("peak_gflops"))])
+    return table(["network", "batch", "program", "inference ms", "GFLOP/s", "of peak", "training ms",
+                  "GFLOP/s", "of peak", "its FMA peak"], lines)
 
 
 def memory_table(rows):
     lines = []
     for row in rows:
-        own, theirs = best(row, "cnnc", "train_ms"), best(row, "PyTorch", "train_ms")
-        sizes = [program and program.get("peak_bytes") for program in (own, theirs)]
-        ratio = f"{sizes[0] / sizes[1]:.2f}" if all(sizes) else ""
+        programs = [best(row, title, "train_ms") or {} for title in ("cnnc", "PyTorch")]
+        sizes = [program.get("peak_bytes") for program in programs]
         lines.append([row["title"], str(row["batch"]),
-                      *(number(size / MIB) if size else "" for size in sizes), ratio])
+                      *(number(size / MIB) if size else "" for size in sizes),
+                      times(memory_ratio(row))])
     return table(["network", "batch", "cnnc MiB", "PyTorch MiB", "cnnc / PyTorch"], lines)
 
 
-def equal_layers(row):
-    """Measured layers of the training program, those with the same work and shape together."""
-    own = best(row, "cnnc", "train_ms")
-    measured = {layer["name"]: layer for layer in (own or {}).get("layers", [])}
-    groups = {}
-    for layer in row.get("report", {}).get("layers", []):
-        if layer["name"] in measured:
-            key = (layer["kind"], tuple(layer["output"]), layer["weights"], layer["macs"])
-            groups.setdefault(key, []).append(measured[layer["name"]])
-    return groups
+def thread_table(rows):
+    lines = [[row["title"], str(row["batch"]), times(thread_gain(row, "forward_ms")),
+              times(thread_gain(row, "train_ms"))]
+             for row in rows if thread_gain(row, "forward_ms")]
+    return table(["network", "batch", "inference", "training"], lines) if lines else ""
 
 
-def group_share(layers, key):
-    """Layers of equal work: the share of all is the harmonic mean of theirs."""
-    shares = [layer.get(key) for layer in layers]
-    if not all(shares):
-        return None
-    return len(shares) / sum(1 / share for share in shares)
-
-
-def layer_table(row):
-    lines = []
-    for (kind, output, _, macs), layers in equal_layers(row).items():
-        name = layers[0]["name"] + (f" and {len(layers) - 1} equal" if len(layers) > 1 else "")
-        cells = [name, kind, "x".join(str(extent) for extent in output), number(macs / 1e6)]
-        total = 0
-        for part in ("forward", "data_gradient", "weight_gradient"):
-            total += sum(layer.get(f"{part}_ms") or 0 for layer in layers)
-            cells.append(percent(group_share(layers, f"{part}_share")))
-        lines.append([*cells, number(total)])
+def layer_table(row, program):
+    """The layers that multiply, one line for all equal ones, then what is left of a step."""
+    lines, named = [], 0
+    for group in equal_layers(row, program):
+        layer, total, ideal = group[0][0], 0, 0
+        limit_ms, limit = ideal_ms(row, program, layer)
+        shares = []
+        for part in PARTS:
+            measured = [found.get(f"{part}_ms") or 0 for _, found in group]
+            total += sum(measured)
+            ideal += limit_ms * sum(1 for value in measured if value)
+            shares.append(percent(group_share(group, part)))
+        named += total
+        name = layer["name"] + (f" and {len(group) - 1} equal" if len(group) > 1 else "")
+        lines.append([name, layer["kind"], "x".join(str(extent) for extent in layer["output"]),
+                      number(layer["macs"] / 1e6), *shares, number(total), number(ideal), limit])
+    every = sum(layer.get(f"{part}_ms") or 0 for layer in program["layers"] for part in PARTS)
+    lines.append(["other layers", *[""] * 6, number(every - named), "", ""])
+    rest = program["train_ms"] - every
+    lines.append(["optimizer and the rest", *[""] * 6, number(max(rest, 0)), "", ""])
     return table(["layer", "kind", "output", "MMAC", "forward", "data gradient", "weight gradient",
-                  "ms, all three"], lines)
+                  "ms, all three", "ideal ms", "limit"], lines)
 
 
 def layer_tables(rows):
-    """One table per network, of its largest batch."""
-    largest = {row["network"]: row for row in rows if equal_layers(row)}
-    return "\n\n".join(f"{row['title']}, batch {row['batch']}:\n\n{layer_table(row)}"
-                       for row in largest.values())
+    """One table per network, of its largest batch; for VGG-16 the direct kernels as well."""
+    parts = []
+    for row in largest_batches(rows).values():
+        programs = [best(row, title, "train_ms")
+                    for title in (RATED if row["network"] == "vgg16" else RATED[:1])]
+        parts += [f"{row['title']}, batch {row['batch']}, {program['title']}:\n\n"
+                  f"{layer_table(row, program)}"
+                  for program in programs if program and equal_layers(row, program)]
+    return "\n\n".join(parts)
 
 
 def versions(results):
@@ -165,29 +185,47 @@ def disagreeing_peaks(rows):
     for row in rows:
         other = row["machine"]["peak_gflops"]
         for program in row["programs"]:
-            own = program.get("peak_gflops")
+            own = program["title"] == "cnnc" and program.get("peak_gflops")
             if own and other and not 0.9 < own / other < 1.1:
                 found.append(f"{row['title']} at batch {row['batch']}, {program['variant']}: "
                              f"{number(own)} against {number(other)}")
     return found
 
 
-def markdown(results):
+def machine_text(results):
+    """Where and with what, and what the machine can do."""
     machine, rows = results["machine"], results["rows"]
-    rounds = "1 round" if results["rounds"] == 1 else f"medians of {results['rounds']} rounds"
-    parts = [
-        f"Measured {machine['date']} on {machine['cpu']}, {machine['threads']} of "
-        f"{machine['cores']} cores, {rounds}. {machine['cnnc']}; {machine['compiler']}; "
-        f"{versions(results)}.",
-        "\n".join(remarks(results)),
-        "Inference, milliseconds per batch; ratio = peer / cnnc:", time_table(rows, "forward_ms"),
-        "Training step, milliseconds per batch; ratio = peer / cnnc:", time_table(rows, "train_ms"),
-        "Arithmetic of cnnc's programs:", rate_table(rows),
-        "Peak memory of training:", memory_table(rows),
+    counts = sorted({row["rounds"] for row in rows})
+    rounds = "1 round" if counts == [1] else \
+        f"medians of {' to '.join(str(count) for count in counts)} rounds"
+    text = (f"Measured {machine['date']} on {machine['cpu']}, {machine['threads']} of "
+            f"{machine['cores']} cores, {rounds}. {machine['cnnc']}; {machine['compiler']}; "
+            f"{versions(results)}.")
+    if rows:
+        peak, read, triad = (statistics.median(row["machine"][key] for row in rows)
+                             for key in ("peak_gflops", "read_gbs", "triad_gbs"))
+        text += (f" Fused multiply-adds: {number(peak)} GFLOP/s; memory: {number(read)} GB/s "
+                 f"reading, {number(triad)} GB/s in the triad.")
+    return text
+
+
+def markdown(results):
+    rows = results["rows"]
+    found = goals.evaluate(results)
+    titled = [
+        ("Goals (ratio = peer's time / cnnc's, where nothing else is said):",
+         goal_table(found) if found else ""),
+        ("Inference, milliseconds per batch; ratio = peer / cnnc:", time_table(rows, "forward_ms")),
+        ("Training step, milliseconds per batch; ratio = peer / cnnc:",
+         time_table(rows, "train_ms")),
+        ("Arithmetic of cnnc's programs:", rate_table(rows)),
+        (f"One thread's time over that of {results['machine']['threads']}:", thread_table(rows)),
+        ("Peak memory of training:", memory_table(rows)),
+        ("Share of the FMA peak by layer, in training:", layer_tables(rows)),
     ]
-    layers = layer_tables(rows)
-    if layers:
-        parts += ["Share of the FMA peak by layer, in training:", layers]
+    parts = [machine_text(results), "\n".join(remarks(results))]
+    for title, body in titled:
+        parts += [title, body] if body else []
     return "\n\n".join(part for part in parts if part)
 
 

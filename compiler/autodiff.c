@@ -3,6 +3,8 @@
  * 2008, chapter 3). A tensor that several layers read gets their contributions added in turn. */
 #include "graph.h"
 
+#include <string.h>
+
 /* The gradient of a layer's output; that of a view is a view of its input's gradient, so that views
  * need no code in either direction. */
 static Tensor *output_gradient(Graph *graph, const Layer *layer) {
@@ -36,6 +38,11 @@ static bool contribute(Derivation *d, const Layer *layer) {
     return before;
 }
 
+/* Whether one node makes the gradients of the parameters and of the input. */
+static bool gradients_together(const Derivation *d, const Layer *layer) {
+    return (layer->op->flags & OP_GRADIENTS_TOGETHER) && d->depends[layer->inputs[0]->index];
+}
+
 static void add_data_gradients(Derivation *d, const Layer *layer) {
     Graph *graph = d->graph;
     for (int i = 0; i < layer->input_count; i++) {
@@ -46,8 +53,9 @@ static void add_data_gradients(Derivation *d, const Layer *layer) {
         node->dy = output_gradient(graph, layer);
         node->dx = output_gradient(graph, input);
         node->accumulate = contribute(d, input);
-        for (int p = 0; p < layer->parameter_count; p++)
-            node->parameter_gradients[p] = graph->layer_tensors[layer->index].gradients[p];
+        if (gradients_together(d, layer))
+            memcpy(node->parameter_gradients, graph->layer_tensors[layer->index].gradients,
+                   sizeof node->parameter_gradients);
     }
 }
 
@@ -56,7 +64,7 @@ static void add_parameter_gradient(Derivation *d, const Layer *layer) {
     bool trainable = false;
     for (int p = 0; p < layer->parameter_count; p++)
         trainable = trainable || tensors->gradients[p];
-    if (!trainable)
+    if (!trainable || gradients_together(d, layer))
         return;
     Node *node = graph_layer_node(d->graph, PROGRAM_BACKWARD, NODE_PARAMETER_GRADIENT, layer);
     node->dy = output_gradient(d->graph, layer);

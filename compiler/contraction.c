@@ -18,8 +18,9 @@ static int64_t axis_divisor(const AxisMap *map) {
 
 AxisRange axis_range(const ContractionPlan *plan, const AxisMap *map, int64_t extent) {
     AxisRange range = {map->constant, map->constant, false};
-    for (int d = 0; d < plan->contraction->dim_count; d++) {
-        int64_t reach = map->coefficient[d] * (plan->extent[d] - 1);
+    for (int d = 0; d < plan->dim_count; d++) {
+        const PlanDim *dim = &plan->dims[d];
+        int64_t reach = map->coefficient[dim->origin] * dim->scale * (dim->extent - 1);
         if (reach < 0)
             range.minimum += reach;
         else
@@ -44,9 +45,9 @@ Expr *axis_expression(Builder *b, const AxisMap *map, int dim_count, Expr *const
 
 static bool is_packable(const ContractionPlan *plan, const Side *side) {
     double covered = 1, elements = (double)side->operand->tensor->elements;
-    for (int d = 0; d < plan->contraction->dim_count; d++)
+    for (int d = 0; d < plan->dim_count; d++)
         if (side->coefficient[d] != 0)
-            covered *= (double)plan->extent[d];
+            covered *= (double)plan->dims[d].extent;
     if (side->operand->tensor->per_example)
         elements *= plan->lowering->options->max_batch;
     return !side->guarded && covered <= elements;
@@ -65,14 +66,30 @@ static void padded_axis(const AxisMap *map, const AxisRange *range, AxisLayout *
         axis->first = axis->end;
 }
 
+/* As the tensor lies in memory. */
+static void own_axis(const Operand *operand, int axis, AxisLayout *a) {
+    const Layout *layout = &operand->tensor->layout;
+    int own = axis - operand->tensor->per_example;
+    if (own < 0)
+        return;
+    a->shift = -layout->before[own];
+    a->extent += layout->before[own] + layout->after[own];
+    if (own == layout->blocked_axis) {
+        a->block = layout->block;
+        a->extent /= layout->block;
+    }
+}
+
 void contraction_layout(const ContractionPlan *plan, const Operand *operand, bool padded,
                         int64_t row_extent, AxisLayout *axes) {
     int count = operand_axis_count(operand);
     for (int axis = 0; axis < count; axis++) {
         int64_t extent = operand_axis_extent(plan, operand, axis);
-        axes[axis] = (AxisLayout){extent, 1, 0, 0, extent};
-        if (!padded)
+        axes[axis] = (AxisLayout){extent, 1, 0, 0, extent, 1};
+        if (!padded) {
+            own_axis(operand, axis, &axes[axis]);
             continue;
+        }
         AxisRange range = axis_range(plan, &operand->axis[axis], extent);
         padded_axis(&operand->axis[axis], &range, &axes[axis]);
         if (axis == count - 1 && axes[axis].extent < row_extent)
@@ -80,34 +97,132 @@ void contraction_layout(const ContractionPlan *plan, const Operand *operand, boo
     }
 }
 
+/* What one step along an axis moves by: a whole number of blocks, or lanes within one. */
+static int64_t blocked_step(int64_t step, int64_t block, int64_t stride) {
+    return block > 1 && step % block != 0 ? step : step / block * stride;
+}
+
 void contraction_place(const ContractionPlan *plan, Side *side, const AxisLayout *axes) {
     int64_t stride = 1;
     side->base = 0;
-    for (int d = 0; d < plan->contraction->dim_count; d++)
+    for (int d = 0; d < plan->dim_count; d++)
         side->coefficient[d] = 0;
+    for (int axis = 0; axis < operand_axis_count(side->operand); axis++)
+        stride *= axes[axis].block;
     for (int axis = operand_axis_count(side->operand) - 1; axis >= 0; axis--) {
         const AxisMap *map = &side->operand->axis[axis];
-        side->base += (map->constant - axes[axis].shift) * stride;
-        for (int d = 0; d < plan->contraction->dim_count; d++)
-            side->coefficient[d] += map->coefficient[d] * stride;
+        int64_t block = axes[axis].block;
+        side->base += blocked_step(map->constant - axes[axis].shift, block, stride);
+        for (int d = 0; d < plan->dim_count; d++) {
+            const PlanDim *dim = &plan->dims[d];
+            side->coefficient[d] +=
+                blocked_step(map->coefficient[dim->origin] * dim->scale, block, stride);
+        }
         stride *= axes[axis].extent;
     }
 }
 
+/* Padding that lies in the tensor's halo needs no guard. */
+static bool within_halo(const Operand *operand, int axis, const AxisRange *range, int64_t extent,
+                        int64_t divisor) {
+    int own = axis - operand->tensor->per_example;
+    return divisor <= 1 && own >= 0 && -range->minimum <= operand->tensor->layout.before[own] &&
+           range->maximum - extent < operand->tensor->layout.after[own];
+}
+
+static bool is_guarded(const ContractionPlan *plan, const Operand *operand) {
+    for (int axis = 0; axis < operand_axis_count(operand); axis++) {
+        int64_t extent = operand_axis_extent(plan, operand, axis);
+        AxisRange range = axis_range(plan, &operand->axis[axis], extent);
+        if (range.guarded && !within_halo(operand, axis, &range, extent,
+                                          axis_divisor(&operand->axis[axis])))
+            return true;
+    }
+    return false;
+}
+
 void contraction_sides(ContractionPlan *plan) {
-    const Operand *operands[2] = {&plan->contraction->a, &plan->contraction->b};
+    const Contraction *c = plan->contraction;
+    const Operand *operands[3] = {&c->a, &c->b, &c->result};
+    Side *sides[3] = {&plan->side[0], &plan->side[1], &plan->result};
     AxisLayout axes[MAX_AXES];
-    for (int s = 0; s < 2; s++) {
-        Side *side = &plan->side[s];
+    for (int s = 0; s < 3; s++) {
+        Side *side = sides[s];
         side->operand = operands[s];
-        for (int axis = 0; axis < operand_axis_count(side->operand); axis++) {
-            int64_t extent = operand_axis_extent(plan, side->operand, axis);
-            AxisRange range = axis_range(plan, &side->operand->axis[axis], extent);
-            side->guarded = side->guarded || range.guarded;
-        }
+        side->guarded = is_guarded(plan, side->operand);
         contraction_layout(plan, side->operand, side->guarded, 0, axes);
         contraction_place(plan, side, axes);
         side->packable = is_packable(plan, side);
+    }
+}
+
+/* ---- The plan's dimensions ---- */
+
+int contraction_split(ContractionPlan *plan, int d, int64_t factor) {
+    int part = plan->dim_count++;
+    PlanDim *outer = &plan->dims[d];
+    plan->dims[part] = *outer;
+    plan->dims[part].extent = factor;
+    outer->extent /= factor;
+    outer->scale *= factor;
+    return part;
+}
+
+/* The dimension that runs through a blocked axis; -1: the map does not split. *fits tells whether
+ * all others move by whole blocks. */
+static int blocked_dim(const ContractionPlan *plan, const AxisMap *map, int64_t block) {
+    int found = -1;
+    if (axis_divisor(map) != 1 || map->constant % block != 0)
+        return -1;
+    for (int d = 0; d < plan->contraction->dim_count; d++) {
+        if (map->coefficient[d] % block == 0)
+            continue;
+        if (found >= 0 || map->coefficient[d] != 1 || plan->contraction->dims[d].extent % block)
+            return -1;
+        found = d;
+    }
+    return found;
+}
+
+static bool split_operand(ContractionPlan *plan, const Operand *operand) {
+    const Layout *layout = &operand->tensor->layout;
+    if (layout->blocked_axis < 0)
+        return true;
+    int axis = layout->blocked_axis + operand->tensor->per_example;
+    int d = blocked_dim(plan, &operand->axis[axis], layout->block);
+    if (d < 0)
+        return false;
+    if (plan->dims[d].scale == 1 && plan->dims[d].extent > layout->block) {
+        int lane = contraction_split(plan, d, layout->block);
+        plan->dims[lane].lanes = true;
+        plan->dims[lane].letter =
+            arena_format(plan->lowering->arena, "%s_lane", plan->dims[d].letter);
+        plan->dims[d].letter =
+            arena_format(plan->lowering->arena, "%s_block", plan->dims[d].letter);
+    }
+    return true;
+}
+
+bool contraction_split_blocks(ContractionPlan *plan) {
+    const Contraction *c = plan->contraction;
+    return split_operand(plan, &c->a) && split_operand(plan, &c->b) &&
+           split_operand(plan, &c->result);
+}
+
+void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origins) {
+    Builder *b = plan->lowering->builder;
+    for (int d = 0; d < plan->contraction->dim_count; d++)
+        origins[d] = dims[d] && plan->dims[d].scale > 1
+                         ? times(b, dims[d], integer(b, plan->dims[d].scale))
+                         : dims[d];
+    for (int d = plan->contraction->dim_count; d < plan->dim_count; d++) {
+        const PlanDim *part = &plan->dims[d];
+        bool lane = part->scale == 1 && plan->dims[part->origin].scale == part->extent;
+        if (dims[d] == NULL)
+            continue;
+        origins[part->origin] =
+            lane ? blocked_index(b, dims[part->origin], dims[d], part->extent)
+                 : plus(b, origins[part->origin], times(b, dims[d], integer(b, part->scale)));
     }
 }
 
@@ -117,10 +232,11 @@ void contraction_finish(ContractionPlan *plan, Expr *const *dims, Expr *sum) {
     const Contraction *c = plan->contraction;
     Lowering *lowering = plan->lowering;
     Builder *b = lowering->builder;
-    Expr *index[MAX_AXES];
+    Expr *index[MAX_AXES], *origins[MAX_CONTRACTION_DIMS];
     int axes = operand_axis_count(&c->result);
+    contraction_origins(plan, dims, origins);
     for (int axis = 0; axis < axes; axis++)
-        index[axis] = axis_expression(b, &c->result.axis[axis], c->dim_count, dims);
+        index[axis] = axis_expression(b, &c->result.axis[axis], c->dim_count, origins);
     if (c->bias)
         sum = plus(b, sum, tensor_load(lowering, c->bias, &index[AXIS_CHANNEL]));
     if (c->connections)
@@ -200,17 +316,37 @@ static void emit_plain(ContractionPlan *plan) {
     close_blocks(b, outer);
 }
 
+static void start_plan(ContractionPlan *plan) {
+    plan->dim_count = plan->contraction->dim_count;
+    for (int d = 0; d < plan->dim_count; d++) {
+        const ContractionDim *dim = &plan->contraction->dims[d];
+        bool batch = dim->extent == 0;
+        plan->dims[d] = (PlanDim){.letter = dim->letter,
+                                  .extent = batch ? plan->lowering->options->max_batch : dim->extent,
+                                  .batch = batch,
+                                  .reduce = dim->reduce,
+                                  .origin = d,
+                                  .scale = 1};
+    }
+}
+
 void lower_contraction(Lowering *lowering, const Contraction *contraction) {
     ContractionPlan plan = {.contraction = contraction, .lowering = lowering};
-    for (int d = 0; d < contraction->dim_count; d++)
-        plan.extent[d] = contraction->dims[d].extent ? contraction->dims[d].extent
-                                                     : lowering->options->max_batch;
+    start_plan(&plan);
     if (lowering->options->level > 0) {
-        contraction_sides(&plan);
-        plan.tile = contraction_choose_tile(&plan);
+        if (contraction_split_blocks(&plan)) {
+            contraction_sides(&plan);
+            plan.tile = contraction_choose_tile(&plan);
+            if (plan.tile.in_parts) {
+                contraction_split_parts(&plan);
+                contraction_sides(&plan);
+            }
+        }
     }
-    if (plan.tile.form == TILE_NONE)
-        emit_plain(&plan);
-    else
+    if (plan.tile.form != TILE_NONE) {
         contraction_emit_tiled(&plan);
+        return;
+    }
+    start_plan(&plan);
+    emit_plain(&plan);
 }

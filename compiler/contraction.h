@@ -1,27 +1,45 @@
 /* Inside of the contraction core: operands with flat offsets, and the choice of a tile for them.
  *
- * Two forms of register tile cover all contractions:
+ * Three forms of register tile cover all contractions:
  *   BROADCAST  a vector runs along an outer dimension of one operand (contiguous there, or packed
- * so that it is), the other operand's scalars are broadcast: sum[u][t] += set(scalar[u]) *
- * vector[t] DOT        a vector runs along a reduced dimension, contiguous in both operands; the
- * lanes are summed at the end: sum[u][t] += vector_a[u] * vector_b[t] Which form, dimension and
- * tile size is a matter of estimated cycles: see contraction_schedule.c. */
+ *              so that it is), the other operand's scalars are broadcast:
+ *              sum[u][t] += set(scalar[u]) * vector[t]
+ *   DOT        a vector runs along a reduced dimension, contiguous in both operands; the lanes are
+ *              summed at the end: sum[u][t] += vector_a[u] * vector_b[t]
+ *   LANES      a vector runs along an outer dimension of both operands (the channels of a depthwise
+ *              convolution): as DOT, but each lane is a result
+ * Which form, dimension and tile size is a matter of estimated cycles: see contraction_schedule.c.
+ */
 #ifndef CNNC_CONTRACTION_H
 #define CNNC_CONTRACTION_H
 
 #include "lower.h"
 
-/* An operand as a flat array: element offset = base + sum of coefficient[d] * dim[d]. */
+/* A loop of the plan: a dimension of the contraction or a part of one, where a layout or the
+ * schedule splits it. The index of dimension `origin` is the sum of scale*index over its parts. */
+#define MAX_PLAN_DIMS (2 * MAX_CONTRACTION_DIMS)
+typedef struct PlanDim {
+    const char *letter;
+    int64_t extent; /* the batch as its largest value */
+    bool batch, reduce;
+    int origin;
+    int64_t scale;
+    bool in_part; /* Tile.in_parts: a reduced dimension within a part */
+    bool lanes; /* the part within the blocks of a layout: innermost */
+} PlanDim;
+
+/* An operand, or the result, as a flat array: element offset = base + sum of coefficient[d]*index
+ * of plan dimension d. */
 typedef struct Side {
     const Operand *operand;
     Buffer *buffer; /* made by contraction_vector.c */
     int64_t base;
-    int64_t coefficient[MAX_CONTRACTION_DIMS];
+    int64_t coefficient[MAX_PLAN_DIMS];
     bool guarded;  /* reads padding: has to be copied into a padded buffer first */
     bool packable; /* each of its elements belongs to one combination of its dimensions */
 } Side;
 
-typedef enum TileForm { TILE_NONE, TILE_BROADCAST, TILE_DOT } TileForm;
+typedef enum TileForm { TILE_NONE, TILE_BROADCAST, TILE_DOT, TILE_LANES } TileForm;
 
 typedef struct Tile {
     TileForm form;
@@ -31,19 +49,34 @@ typedef struct Tile {
     int vector_dim;
     bool pack;      /* vector side is copied so that vector_dim is contiguous */
     int row_dim;    /* tiled by `rows`; -1: none */
-    int column_dim; /* DOT: tiled by `columns`; -1: none */
+    int column_dim; /* tiled by `columns`; -1: none, or BROADCAST: consecutive vectors along
+                       vector_dim. Else BROADCAST has a vector_dim of exactly one vector. */
     int rows;
-    int columns;   /* BROADCAST: vectors along vector_dim */
+    int columns;
+    /* The sum is taken in parts, each of a few hundred terms, which are added up in the result's
+     * memory: loops over the parts go outside those over most of the results, so that operands of
+     * a part stay in the cache. Weight gradients. */
+    bool in_parts;
     double cycles; /* estimate for the largest batch */
 } Tile;
 
 typedef struct ContractionPlan {
     const Contraction *contraction;
     Lowering *lowering;
-    Side side[2];
+    int dim_count;
+    PlanDim dims[MAX_PLAN_DIMS];
+    Side side[2], result;
     Tile tile;
-    int64_t extent[MAX_CONTRACTION_DIMS]; /* the batch as its largest value */
 } ContractionPlan;
+
+/* Makes the plan's dims those of the contraction, split where a layout has blocks; false where a
+ * blocked axis is indexed in a way that does not split (then only plain loops will do). */
+bool contraction_split_blocks(ContractionPlan *plan);
+/* Splits dimension d into itself, of extent/factor, and a part of extent `factor` behind it.
+ * Returns the index of that part. The factor divides the extent. To be called before sides. */
+int contraction_split(ContractionPlan *plan, int d, int64_t factor);
+/* The index of every dimension of the contraction from those of the plan's. */
+void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origins);
 
 /* Range of an axis map's numerator, and whether it can leave the axis or fall between elements. */
 typedef struct AxisRange {
@@ -60,23 +93,28 @@ int operand_axis_count(const Operand *operand);
 typedef struct AxisLayout {
     int64_t extent, divisor, shift;
     int64_t first, end; /* elements of the tensor that the copy holds */
+    int64_t block;      /* > 1: the axis' elements lie in blocks of so many, innermost */
 } AxisLayout;
-/* The layout of all axes; `padded`: of the copy with zeros where the contraction reads padding or
+/* The layout of all axes of an array in C order, or in the tensor's own layout; `padded`: of the copy with zeros where the contraction reads padding or
  * falls between elements, its rows at least `row_extent` long. */
 void contraction_layout(const ContractionPlan *plan, const Operand *operand, bool padded,
                         int64_t row_extent, AxisLayout *axes);
 /* Sets base and coefficients of a side from the layout of its axes. */
 void contraction_place(const ContractionPlan *plan, Side *side, const AxisLayout *axes);
-/* Fills side[]: where an operand needs a padded copy, coefficients are those of the copy. */
+/* Fills side[] and result: where an operand needs a padded copy, coefficients are those of the
+ * copy. */
 void contraction_sides(ContractionPlan *plan);
 /* The cheapest tile; form TILE_NONE where no vector form applies. */
 Tile contraction_choose_tile(const ContractionPlan *plan);
+/* Tile.in_parts: splits the reduced dimensions and marks those within a part. Sides are to be made
+ * anew. */
+void contraction_split_parts(ContractionPlan *plan);
 /* Emits the loops of the chosen tile. */
 void contraction_emit_tiled(ContractionPlan *plan);
 
 /* sum of coefficient*dim + constant for one axis; dims holds the index of every dimension. */
 Expr *axis_expression(Builder *b, const AxisMap *map, int dim_count, Expr *const *dims);
-/* Hands one finished sum to the node (bias, connections, fused nodes). */
+/* Hands one finished sum to the node (bias, connections, fused nodes); `dims` as the plan's. */
 void contraction_finish(ContractionPlan *plan, Expr *const *dims, Expr *sum);
 
 #endif

@@ -12,9 +12,11 @@
 #define CYCLES_PER_VECTOR 0.4
 #define CYCLES_PER_COPIED_ELEMENT 1.5
 #define CYCLES_PER_RESULT 1.0
+#define CYCLES_PER_VECTOR_LANE 0.25 /* a result that is stored in vectors */
 #define CYCLES_PER_LANE_SUM 4.0
 #define CACHE_LINE 16      /* reals; loads further apart touch a line each, */
 #define SCATTERED_LOAD 1.5 /* which costs more than loads side by side */
+#define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
 #define MAX_COLUMNS 6
 
@@ -32,13 +34,22 @@ typedef struct StepLoads {
     double scalars, vectors;
 } StepLoads;
 
+/* Steps that follow each other read side by side, so that lines are used up. */
+static bool reads_along_reduction(const ContractionPlan *plan, const Side *side) {
+    for (int d = 0; d < plan->dim_count; d++)
+        if (plan->dims[d].reduce && plan->dims[d].lanes && side->coefficient[d] == 1)
+            return true;
+    return false;
+}
+
 static StepLoads step_loads(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
     const Side *vectors = &plan->side[tile->vector_side], *other = &plan->side[!tile->vector_side];
-    bool row = tile->row_dim >= 0, column = tile->form == TILE_DOT && tile->column_dim >= 0;
+    bool row = tile->row_dim >= 0, column = tile->column_dim >= 0;
     StepLoads loads = {0, 0};
     if (tile->form == TILE_BROADCAST) {
-        bool scattered = row && other->coefficient[tile->row_dim] >= CACHE_LINE;
-        bool batch = row && plan->contraction->dims[tile->row_dim].extent == 0;
+        bool scattered = row && other->coefficient[tile->row_dim] >= CACHE_LINE &&
+                         !reads_along_reduction(plan, other);
+        bool batch = row && plan->dims[tile->row_dim].batch;
         loads.scalars = row && other->coefficient[tile->row_dim] ? rows : 1;
         loads.vectors = (row && vectors->coefficient[tile->row_dim] ? rows : 1) * columns;
         loads.scalars *= scattered ? SCATTERED_LOAD : 1;
@@ -84,7 +95,7 @@ static double blocks_cycles(const ContractionPlan *plan, const Tile *tile, int64
 
 static double copied_elements(const ContractionPlan *plan, const Tile *tile) {
     bool pad = tile->form == TILE_DOT &&
-               plan->extent[tile->vector_dim] % plan->lowering->options->vector_length != 0;
+               plan->dims[tile->vector_dim].extent % plan->lowering->options->vector_length != 0;
     if (!tile->pack && !pad)
         return 0;
     const Tensor *tensor = plan->side[tile->vector_side].operand->tensor;
@@ -92,48 +103,74 @@ static double copied_elements(const ContractionPlan *plan, const Tile *tile) {
     return (double)tensor->elements * batch;
 }
 
-static double estimate(const ContractionPlan *plan, const Tile *tile) {
+/* Terms of one part: enough that adding it to memory does not count, few enough that what they read
+ * stays in the first-level cache. */
+#define PART_TERMS 200
+
+static double count_terms(const ContractionPlan *plan) {
+    double terms = 1;
+    for (int d = 0; d < plan->dim_count; d++)
+        terms *= plan->dims[d].reduce ? (double)plan->dims[d].extent : 1;
+    return terms;
+}
+
+static bool can_sum_in_parts(const ContractionPlan *plan, const Tile *tile) {
     const Contraction *c = plan->contraction;
+    if (c->to_result || c->accumulate || c->connections || tile->form == TILE_DOT ||
+        plan->dims[tile->vector_dim].extent != plan->lowering->options->vector_length ||
+        plan->result.coefficient[tile->vector_dim] != 1)
+        return false;
+    return count_terms(plan) > 2 * PART_TERMS;
+}
+
+static double estimate(const ContractionPlan *plan, const Tile *tile) {
     int length = plan->lowering->options->vector_length;
     double repeats = 1, results = 1;
-    for (int d = 0; d < c->dim_count; d++) {
-        if (!c->dims[d].reduce)
-            results *= (double)plan->extent[d];
+    for (int d = 0; d < plan->dim_count; d++) {
+        if (!plan->dims[d].reduce)
+            results *= (double)plan->dims[d].extent;
         bool tiled = d == tile->vector_dim || d == tile->row_dim || d == tile->column_dim;
         if (!tiled)
-            repeats *= (double)plan->extent[d];
+            repeats *= (double)plan->dims[d].extent;
     }
-    int64_t vectors = whole_vectors(plan->extent[tile->vector_dim], length);
-    int64_t row_extent = tile->row_dim >= 0 ? plan->extent[tile->row_dim] : 1;
-    bool row_is_batch = tile->row_dim >= 0 && c->dims[tile->row_dim].extent == 0;
-    double result_cycles = CYCLES_PER_RESULT;
+    int64_t vectors = whole_vectors(plan->dims[tile->vector_dim].extent, length);
+    int64_t columns = tile->column_dim >= 0 ? plan->dims[tile->column_dim].extent : 1;
+    bool along_result = plan->dims[tile->vector_dim].extent == length &&
+                        plan->result.coefficient[tile->vector_dim] == 1;
+    int64_t row_extent = tile->row_dim >= 0 ? plan->dims[tile->row_dim].extent : 1;
+    bool row_is_batch = tile->row_dim >= 0 && plan->dims[tile->row_dim].batch;
+    double result_cycles = along_result ? CYCLES_PER_VECTOR_LANE : CYCLES_PER_RESULT;
     double cycles;
-    if (tile->form == TILE_BROADCAST) {
-        cycles = repeats * blocks_cycles(plan, tile, row_extent, row_is_batch, vectors);
+    if (tile->form != TILE_DOT) {
+        columns = tile->column_dim >= 0 ? columns : vectors;
+        cycles = repeats * blocks_cycles(plan, tile, row_extent, row_is_batch, columns);
     } else {
-        int64_t columns = tile->column_dim >= 0 ? plan->extent[tile->column_dim] : 1;
         cycles = repeats * (double)vectors *
                  blocks_cycles(plan, tile, row_extent, row_is_batch, columns);
         result_cycles += CYCLES_PER_LANE_SUM * (length > 1);
     }
+    bool streams = !plan->contraction->to_result && count_terms(plan) > 2 * PART_TERMS;
+    if (streams && !can_sum_in_parts(plan, tile))
+        cycles *= STREAMED;
     return cycles + results * result_cycles +
            copied_elements(plan, tile) * CYCLES_PER_COPIED_ELEMENT;
 }
 
 static bool fits_registers(const ContractionPlan *plan, const Tile *tile) {
-    int needed = tile->rows * tile->columns + tile->columns + 1;
+    int held = tile->form == TILE_LANES ? tile->rows : tile->columns;
+    int needed = tile->rows * tile->columns + held + 1;
     return needed <= plan->lowering->options->registers;
 }
 
 /* Tries all sizes for a tile whose dimensions are set; keeps the best. */
 static void try_sizes(const ContractionPlan *plan, Tile tile, Tile *best) {
     int length = plan->lowering->options->vector_length;
-    int64_t row_limit = tile.row_dim >= 0 ? plan->extent[tile.row_dim] : 1;
+    int64_t row_limit = tile.row_dim >= 0 ? plan->dims[tile.row_dim].extent : 1;
     int64_t column_limit = 1;
-    if (tile.form == TILE_BROADCAST)
-        column_limit = whole_vectors(plan->extent[tile.vector_dim], length);
+    if (tile.form == TILE_BROADCAST && tile.column_dim < 0)
+        column_limit = whole_vectors(plan->dims[tile.vector_dim].extent, length);
     else if (tile.column_dim >= 0)
-        column_limit = plan->extent[tile.column_dim];
+        column_limit = plan->dims[tile.column_dim].extent;
     for (tile.columns = 1; tile.columns <= MAX_COLUMNS && tile.columns <= column_limit;
          tile.columns++)
         for (tile.rows = 1; tile.rows <= MAX_ROWS && tile.rows <= row_limit; tile.rows++) {
@@ -146,11 +183,30 @@ static void try_sizes(const ContractionPlan *plan, Tile tile, Tile *best) {
 }
 
 static bool is_outer(const ContractionPlan *plan, int d) {
-    return !plan->contraction->dims[d].reduce && plan->extent[d] > 1;
+    return !plan->dims[d].reduce && plan->dims[d].extent > 1;
 }
 
 static bool is_batch(const ContractionPlan *plan, int d) {
-    return plan->contraction->dims[d].extent == 0;
+    return plan->dims[d].batch;
+}
+
+/* Columns are further vectors along the vector dimension, or, where a layout has blocks of one
+ * vector, the next blocks. */
+static bool can_be_column(const ContractionPlan *plan, const Tile *tile, int d) {
+    return d != tile->vector_dim && is_outer(plan, d) && !is_batch(plan, d) &&
+           plan->side[tile->vector_side].coefficient[d] != 0 &&
+           plan->side[!tile->vector_side].coefficient[d] == 0;
+}
+
+static void try_rows(const ContractionPlan *plan, Tile tile, Tile *best) {
+    tile.row_dim = -1;
+    try_sizes(plan, tile, best);
+    /* Inner dimensions first: of equally good ones they read closer together. */
+    for (int d = plan->dim_count - 1; d >= 0; d--)
+        if (d != tile.vector_dim && d != tile.column_dim && is_outer(plan, d)) {
+            tile.row_dim = d;
+            try_sizes(plan, tile, best);
+        }
 }
 
 static void try_broadcast(const ContractionPlan *plan, int side, int d, Tile *best) {
@@ -160,11 +216,27 @@ static void try_broadcast(const ContractionPlan *plan, int side, int d, Tile *be
     bool direct = vectors->coefficient[d] == 1;
     if (vectors->coefficient[d] == 0 || (!direct && !vectors->packable))
         return;
-    Tile tile = {TILE_BROADCAST, side, d, !direct, -1, -1, 1, 1, 0};
-    try_sizes(plan, tile, best);
-    for (tile.row_dim = 0; tile.row_dim < plan->contraction->dim_count; tile.row_dim++)
-        if (tile.row_dim != d && is_outer(plan, tile.row_dim))
-            try_sizes(plan, tile, best);
+    Tile tile = {.form = TILE_BROADCAST,
+                 .vector_side = side,
+                 .vector_dim = d,
+                 .pack = !direct,
+                 .row_dim = -1,
+                 .column_dim = -1};
+    try_rows(plan, tile, best);
+    if (plan->dims[d].extent != plan->lowering->options->vector_length)
+        return;
+    for (tile.column_dim = 0; tile.column_dim < plan->dim_count; tile.column_dim++)
+        if (can_be_column(plan, &tile, tile.column_dim))
+            try_rows(plan, tile, best);
+}
+
+static void try_lanes(const ContractionPlan *plan, int d, Tile *best) {
+    const Side *a = &plan->side[0], *b = &plan->side[1];
+    if (!is_outer(plan, d) || plan->dims[d].extent != plan->lowering->options->vector_length ||
+        a->coefficient[d] != 1 || b->coefficient[d] != 1 || plan->result.coefficient[d] != 1)
+        return;
+    Tile tile = {.form = TILE_LANES, .vector_dim = d, .row_dim = -1, .column_dim = -1};
+    try_rows(plan, tile, best);
 }
 
 /* The rows that are padded with zeros up to whole vectors must be rows of the tensor itself. */
@@ -172,22 +244,28 @@ static bool has_plain_rows(const ContractionPlan *plan, int side, int d) {
     const Side *rows = &plan->side[side];
     const Operand *operand = rows->operand;
     const AxisMap *last = &operand->axis[operand_axis_count(operand) - 1];
-    return rows->packable && last->constant == 0 && last->coefficient[d] == 1 &&
-           operand->tensor->extent[operand->tensor->rank - 1] == plan->extent[d];
+    bool dense = operand->tensor->layout.blocked_axis < 0;
+    return dense && rows->packable && last->constant == 0 && plan->dims[d].scale == 1 &&
+           last->coefficient[plan->dims[d].origin] == 1 &&
+           operand->tensor->extent[operand->tensor->rank - 1] == plan->dims[d].extent;
 }
 
 static void try_dot(const ContractionPlan *plan, int d, Tile *best) {
     int length = plan->lowering->options->vector_length;
-    if (!plan->contraction->dims[d].reduce || is_batch(plan, d))
+    if (!plan->dims[d].reduce || is_batch(plan, d))
         return;
     if (plan->side[0].coefficient[d] != 1 || plan->side[1].coefficient[d] != 1)
         return;
     int side = has_plain_rows(plan, 0, d) ? 0 : 1;
-    if (plan->extent[d] % length != 0 && !has_plain_rows(plan, side, d))
+    if (plan->dims[d].extent % length != 0 && !has_plain_rows(plan, side, d))
         return;
-    Tile tile = {TILE_DOT, side, d, false, -1, -1, 1, 1, 0};
+    Tile tile = {.form = TILE_DOT,
+                 .vector_side = side,
+                 .vector_dim = d,
+                 .row_dim = -1,
+                 .column_dim = -1};
     try_sizes(plan, tile, best);
-    int count = plan->contraction->dim_count;
+    int count = plan->dim_count;
     for (int row = 0; row < count; row++) {
         if (!is_outer(plan, row))
             continue;
@@ -203,12 +281,41 @@ static void try_dot(const ContractionPlan *plan, int d, Tile *best) {
     }
 }
 
+/* ---- Sums in parts ---- */
+
+static int64_t largest_divisor(int64_t number, int64_t limit) {
+    for (int64_t divisor = limit < number ? limit : number; divisor > 1; divisor--)
+        if (number % divisor == 0)
+            return divisor;
+    return 1;
+}
+
+void contraction_split_parts(ContractionPlan *plan) {
+    int64_t terms = 1;
+    int count = plan->dim_count;
+    for (int d = count - 1; d >= 0; d--) {
+        PlanDim *dim = &plan->dims[d];
+        if (!dim->reduce || dim->batch)
+            continue;
+        int64_t factor = largest_divisor(dim->extent, PART_TERMS / terms);
+        terms *= factor;
+        dim->in_part = factor == dim->extent;
+        if (dim->in_part)
+            continue;
+        if (factor > 1)
+            plan->dims[contraction_split(plan, d, factor)].in_part = true;
+        return;
+    }
+}
+
 Tile contraction_choose_tile(const ContractionPlan *plan) {
-    Tile best = {TILE_NONE, 0, -1, false, -1, -1, 1, 1, 0};
-    for (int d = 0; d < plan->contraction->dim_count; d++) {
+    Tile best = {.form = TILE_NONE, .vector_dim = -1, .row_dim = -1, .column_dim = -1};
+    for (int d = 0; d < plan->dim_count; d++) {
         try_broadcast(plan, 0, d, &best);
         try_broadcast(plan, 1, d, &best);
         try_dot(plan, d, &best);
+        try_lanes(plan, d, &best);
     }
+    best.in_parts = best.form != TILE_NONE && can_sum_in_parts(plan, &best);
     return best;
 }

@@ -1,6 +1,5 @@
-/* The loops of a tiled contraction: copies of the operands where the tile asks for another layout,
- * outer loops, blocks of the tile with their remainders, the tile itself and the epilogue. */
-#include "contraction.h"
+/* The loops of a tiled contraction: outer loops, blocks of the tile with their remainders, the tile itself and the epilogue. */
+#include "contraction_emission.h"
 
 #include <assert.h>
 
@@ -8,172 +7,6 @@
  * keeps the rounding error of long sums small (pairwise in spirit: Higham 1993). */
 #define LONGEST_CHAIN 8192
 #define SHORTEST_CHAIN 256 /* below, going through memory would cost too much */
-
-typedef struct Emission {
-    ContractionPlan *plan;
-    Builder *b;
-    int length;                       /* reals in a vector */
-    Expr *dims[MAX_CONTRACTION_DIMS]; /* index of every dimension at this point */
-    int outer_count, outer[MAX_CONTRACTION_DIMS];
-    int first_inner;          /* reduced dims from here on run inside the tile */
-    int rows, columns, lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
-} Emission;
-
-/* ---- Operands ---- */
-
-/* offset with equal coefficients gathered, largest first: n*3072 + (oh + kh)*32 + ow. */
-static Expr *side_offset(const Emission *e, const Side *side) {
-    Builder *b = e->b;
-    int count = e->plan->contraction->dim_count;
-    Expr *offset = integer(b, 0);
-    int64_t previous = INT64_MAX;
-    for (;;) {
-        int64_t coefficient = 0;
-        for (int d = 0; d < count; d++)
-            if (side->coefficient[d] < previous && side->coefficient[d] > coefficient)
-                coefficient = side->coefficient[d];
-        if (coefficient == 0)
-            break;
-        Expr *sum = integer(b, 0);
-        for (int d = 0; d < count; d++)
-            if (side->coefficient[d] == coefficient)
-                sum = plus(b, sum, e->dims[d]);
-        offset = plus(b, offset, times(b, sum, integer(b, coefficient)));
-        previous = coefficient;
-    }
-    for (int d = 0; d < count; d++)
-        if (side->coefficient[d] < 0)
-            offset = minus(b, offset, times(b, e->dims[d], integer(b, -side->coefficient[d])));
-    return plus(b, offset, integer(b, side->base));
-}
-
-static void fill_padded(Emission *e, Side *side, const AxisLayout *axes, int count) {
-    Builder *b = e->b;
-    Tensor *tensor = side->operand->tensor;
-    int batched = tensor->per_example;
-    const char *const *letters = axis_letters(tensor->rank);
-    Expr *offset = integer(b, 0);
-    for (int axis = 0; axis < count; axis++) {
-        Expr *i = axis < batched
-                      ? open_batch(b, LOOP_INDEPENDENT)
-                      : open_loop(b, LOOP_INDEPENDENT, letters[axis - batched], axes[axis].extent);
-        offset = plus(b, times(b, offset, integer(b, axes[axis].extent)), i);
-    }
-    store_at(b, side->buffer, 1, &offset, number(b, 0), false);
-    close_blocks(b, count);
-
-    Expr *index[MAX_AXES];
-    offset = integer(b, 0);
-    for (int axis = 0; axis < count; axis++) {
-        const AxisLayout *a = &axes[axis];
-        index[axis] = axis < batched ? open_batch(b, LOOP_INDEPENDENT)
-                                     : open_range(b, LOOP_INDEPENDENT, letters[axis - batched],
-                                                  integer(b, a->first), integer(b, a->end), 1);
-        Expr *place = minus(b, times(b, index[axis], integer(b, a->divisor)), integer(b, a->shift));
-        offset = plus(b, times(b, offset, integer(b, a->extent)), place);
-    }
-    Expr *value = tensor_load(e->plan->lowering, tensor, index);
-    store_at(b, side->buffer, 1, &offset, value, false);
-    close_blocks(b, count);
-}
-
-/* A copy of the operand with zeros where the contraction reads padding or between the elements of a
- * strided gradient, and rows of `row_extent` (0: as needed). Afterwards no index needs a test. */
-static void make_padded(Emission *e, Side *side, int64_t row_extent) {
-    ContractionPlan *plan = e->plan;
-    int count = operand_axis_count(side->operand);
-    bool batched = side->operand->tensor->per_example;
-    AxisLayout axes[MAX_AXES];
-    contraction_layout(plan, side->operand, true, row_extent, axes);
-    int64_t elements = 1;
-    for (int axis = batched; axis < count; axis++)
-        elements *= axes[axis].extent;
-    side->buffer = lower_scratch(plan->lowering, "padded", batched, elements);
-    fill_padded(e, side, axes, count);
-    contraction_place(plan, side, axes);
-    side->guarded = false;
-}
-
-static int64_t block_lanes(const Emission *e) {
-    return (int64_t)e->plan->tile.columns * e->length;
-}
-
-/* A copy of the vector side in the order in which the tile reads it:
- * [batch and outer dims][block of lanes][reduced dims][lane], zeros in the lanes past the end. */
-static void make_packed(Emission *e, Side *side) {
-    ContractionPlan *plan = e->plan;
-    const Contraction *c = plan->contraction;
-    Builder *b = e->b;
-    int v = plan->tile.vector_dim;
-    int64_t lanes = block_lanes(e), blocks = (plan->extent[v] + lanes - 1) / lanes;
-    int64_t rounded = blocks * lanes;
-    int order[MAX_CONTRACTION_DIMS], count = 0;
-    bool batched = false;
-    for (int pass = 0; pass < 3; pass++) /* the batch, outer dims, reduced dims */
-        for (int d = 0; d < c->dim_count; d++) {
-            int group = c->dims[d].extent == 0 ? 0 : c->dims[d].reduce ? 2 : 1;
-            if (group == pass && d != v && side->coefficient[d] != 0)
-                order[count++] = d;
-        }
-    int64_t packed[MAX_CONTRACTION_DIMS] = {0}, stride = lanes, elements;
-    bool blocked = false;
-    for (int i = count - 1; i >= 0; i--) {
-        int d = order[i];
-        bool reduced = c->dims[d].reduce && c->dims[d].extent != 0;
-        if (!reduced && !blocked) {
-            packed[v] = stride / lanes; /* times the index of the first lane of a block */
-            stride *= blocks;
-            blocked = true;
-        }
-        packed[d] = stride;
-        batched = batched || c->dims[d].extent == 0;
-        stride *= c->dims[d].extent == 0 ? 1 : plan->extent[d];
-    }
-    if (!blocked) {
-        packed[v] = stride / lanes;
-        stride *= blocks;
-    }
-    elements = stride;
-    Side copy = *side;
-    copy.buffer = lower_scratch(plan->lowering, "packed", batched, elements);
-    copy.base = 0;
-
-    for (int i = 0; i < count; i++)
-        e->dims[order[i]] =
-            c->dims[order[i]].extent == 0
-                ? open_batch(b, LOOP_INDEPENDENT)
-                : open_loop(b, LOOP_INDEPENDENT, c->dims[order[i]].letter, plan->extent[order[i]]);
-    Expr *lane = open_loop(b, LOOP_INDEPENDENT, c->dims[v].letter, rounded);
-    e->dims[v] = lane;
-    for (int d = 0; d < c->dim_count; d++)
-        copy.coefficient[d] = packed[d];
-    Expr *first = minus(b, lane, remainder_of(b, lane, integer(b, lanes)));
-    Expr *from = side_offset(e, side);
-    e->dims[v] = first;
-    Expr *to = plus(b, side_offset(e, &copy), remainder_of(b, lane, integer(b, lanes)));
-    Expr *value = load_at(b, side->buffer, 1, &from);
-    if (rounded != plan->extent[v])
-        value = choose(b, less(b, lane, integer(b, plan->extent[v])), value, number(b, 0));
-    store_at(b, copy.buffer, 1, &to, value, false);
-    close_blocks(b, count + 1);
-    *side = copy;
-}
-
-static void prepare_sides(Emission *e) {
-    ContractionPlan *plan = e->plan;
-    const Tile *tile = &plan->tile;
-    int64_t extent = plan->extent[tile->vector_dim];
-    for (int s = 0; s < 2; s++) {
-        Side *side = &plan->side[s];
-        bool widen = tile->form == TILE_DOT && s == tile->vector_side && extent % e->length != 0;
-        if (side->guarded || widen)
-            make_padded(e, side, widen ? (extent + e->length - 1) / e->length * e->length : 0);
-        else
-            side->buffer = lower_buffer(plan->lowering, side->operand->tensor);
-        if (tile->pack && s == tile->vector_side)
-            make_packed(e, side);
-    }
-}
 
 /* ---- The tile ---- */
 
@@ -187,12 +20,6 @@ static Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *
     return index;
 }
 
-static Expr *load_vector(Emission *e, const Side *side, Expr *lane) {
-    Expr *offset = plus(e->b, side_offset(e, side), lane);
-    Expr *load = load_at(e->b, side->buffer, 1, &offset);
-    load->type = TYPE_VECTOR;
-    return load;
-}
 
 static bool depends(const Side *side, int d) {
     return d >= 0 && side->coefficient[d] != 0;
@@ -212,6 +39,20 @@ static void restore_dim(Emission *e, int d, Expr *block) {
         e->dims[d] = block;
 }
 
+/* Vector number `column` of a side: along the vector dimension, or in the next blocks. */
+static Expr *load_vector(Emission *e, const Side *side, Expr *column) {
+    int d = e->plan->tile.column_dim;
+    Expr *block = d >= 0 ? shift_dim(e, d, column) : NULL;
+    Expr *offset = side_offset(e, side);
+    if (d >= 0)
+        restore_dim(e, d, block);
+    else
+        offset = plus(e->b, offset, times(e->b, column, integer(e->b, e->length)));
+    Expr *load = load_at(e->b, side->buffer, 1, &offset);
+    load->type = TYPE_VECTOR;
+    return load;
+}
+
 /* sum[row][column] += ... for one combination of the reduced dims, BROADCAST. */
 static void emit_broadcast_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
@@ -225,7 +66,7 @@ static void emit_broadcast_step(Emission *e, Buffer *sum) {
         int opened = 0;
         held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
         Expr *t = open_unrolled(b, "t", extent, &opened);
-        store_at(b, held, 1, &t, load_vector(e, vectors, times(b, t, integer(b, e->length))),
+        store_at(b, held, 1, &t, load_vector(e, vectors, t),
                  false);
         close_blocks(b, opened);
     }
@@ -237,48 +78,43 @@ static void emit_broadcast_step(Emission *e, Buffer *sum) {
     Expr *set = declare(b, "scalar", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_SET", 1, &scalar));
     Expr *t = open_unrolled(b, "t", extent, &opened);
     Expr *vector = held ? load_at(b, held, 1, &t)
-                        : load_vector(e, vectors, times(b, t, integer(b, e->length)));
+                        : load_vector(e, vectors, t);
     Expr *place[2] = {u, t};
     store_at(b, sum, 2, place, times(b, set, vector), true);
     close_blocks(b, opened);
     restore_dim(e, tile->row_dim, block);
 }
 
-/* The same for DOT: both factors are vectors along the reduced dimension. */
+/* The same for DOT and LANES: both factors are vectors along the vector dimension. */
 static void emit_dot_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     int opened = 0;
-    Expr *zero = integer(b, 0);
     Expr *u = open_unrolled(b, "u", e->rows, &opened);
     Expr *row = shift_dim(e, tile->row_dim, u);
     Expr *t = open_unrolled(b, "t", e->columns, &opened);
-    Expr *column = shift_dim(e, tile->column_dim, t);
     Expr *place[2] = {u, t};
-    store_at(
-        b, sum, 2, place,
-        times(b, load_vector(e, &e->plan->side[0], zero), load_vector(e, &e->plan->side[1], zero)),
-        true);
+    Expr *product =
+        times(b, load_vector(e, &e->plan->side[0], t), load_vector(e, &e->plan->side[1], t));
+    store_at(b, sum, 2, place, product, true);
     close_blocks(b, opened);
-    restore_dim(e, tile->column_dim, column);
     restore_dim(e, tile->row_dim, row);
 }
 
-/* Opens the loops of the reduced dims in [from, to). */
+/* Opens the loops of e->reduced[from, to). */
 static int open_reduced(Emission *e, int from, int to) {
-    const Contraction *c = e->plan->contraction;
     int opened = 0;
-    for (int d = from; d < to; d++) {
-        if (!c->dims[d].reduce)
-            continue;
-        if (c->dims[d].extent == 1) {
+    for (int i = from; i < to; i++) {
+        int d = e->reduced[i];
+        const PlanDim *dim = &e->plan->dims[d];
+        if (dim->extent == 1 && !dim->batch) {
             e->dims[d] = integer(e->b, 0);
             continue;
         }
         bool vector = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim;
         int64_t step = vector ? e->length : 1;
-        Expr *end = c->dims[d].extent == 0 ? batch_size(e->b) : integer(e->b, c->dims[d].extent);
-        e->dims[d] = open_range(e->b, LOOP_SERIAL, c->dims[d].letter, integer(e->b, 0), end, step);
+        Expr *end = dim->batch ? batch_size(e->b) : integer(e->b, dim->extent);
+        e->dims[d] = open_range(e->b, LOOP_SERIAL, dim->letter, integer(e->b, 0), end, step);
         opened++;
     }
     return opened;
@@ -304,6 +140,24 @@ static void emit_spill(Emission *e, Buffer *sum, Buffer *tile, bool add) {
         }
         store_at(b, tile, 2, to, vector, false);
     }
+    close_blocks(b, opened);
+}
+
+/* The tile's sums, or zeros, to where the parts of the results are added up. */
+static void emit_part(Emission *e, Buffer *sum) {
+    Builder *b = e->b;
+    const Tile *tile = &e->plan->tile;
+    int opened = 0;
+    Expr *u = open_unrolled(b, "u", e->rows, &opened);
+    Expr *row = shift_dim(e, tile->row_dim, u);
+    Expr *t = open_unrolled(b, "t", e->columns, &opened);
+    Expr *column = shift_dim(e, tile->column_dim, t);
+    Expr *place[2] = {u, t};
+    Expr *vector = sum ? load_at(b, sum, 2, place) : call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL);
+    Expr *offset = side_offset(e, &e->plan->result);
+    store_at(b, e->plan->result.buffer, 1, &offset, vector, sum != NULL);
+    restore_dim(e, tile->column_dim, column);
+    restore_dim(e, tile->row_dim, row);
     close_blocks(b, opened);
 }
 
@@ -335,53 +189,89 @@ static Expr *open_unless_single(Builder *b, const char *letter, int64_t extent, 
 static void emit_epilogue(Emission *e, Buffer *tile) {
     Builder *b = e->b;
     const Tile *t = &e->plan->tile;
-    const Operand *result = &e->plan->contraction->result;
-    bool broadcast = t->form == TILE_BROADCAST;
-    int column_dim = broadcast ? t->vector_dim : t->column_dim;
-    int64_t columns = broadcast ? e->lanes : e->columns;
-    const AxisMap *last = &result->axis[operand_axis_count(result) - 1];
-    bool row_inner = t->row_dim >= 0 && last->coefficient[t->row_dim] != 0;
-    const char *column_letter = broadcast ? "lane" : "t";
-    Expr *u = NULL, *lane = NULL;
+    bool lanes = t->form != TILE_DOT, columns = t->column_dim >= 0;
+    int64_t width = lanes && columns ? e->length : lanes ? e->lanes : 1;
+    bool row_inner = t->row_dim >= 0 && e->plan->result.coefficient[t->row_dim] == 1;
     int opened = 0;
+    Expr *column = columns ? open_unless_single(b, "t", e->columns, &opened) : integer(b, 0);
+    Expr *u = NULL, *lane = NULL;
     if (row_inner) {
-        lane = open_unless_single(b, column_letter, columns, &opened);
+        lane = open_unless_single(b, "lane", width, &opened);
         u = open_unless_single(b, "u", e->rows, &opened);
     } else {
         u = open_unless_single(b, "u", e->rows, &opened);
-        lane = open_unless_single(b, column_letter, columns, &opened);
+        lane = open_unless_single(b, "lane", width, &opened);
     }
-    Expr *place[2] = {u, lane};
-    Expr *row = shift_dim(e, t->row_dim, u), *column = shift_dim(e, column_dim, lane);
+    Expr *place[2] = {u, plus(b, times(b, column, integer(b, width)), lane)};
+    Expr *row_block = shift_dim(e, t->row_dim, u);
+    Expr *column_block = columns ? shift_dim(e, t->column_dim, column) : NULL;
+    Expr *lane_block = lanes ? shift_dim(e, t->vector_dim, lane) : NULL;
     contraction_finish(e->plan, e->dims, load_at(b, tile, 2, place));
-    restore_dim(e, column_dim, column);
-    restore_dim(e, t->row_dim, row);
+    if (lanes)
+        restore_dim(e, t->vector_dim, lane_block);
+    if (columns)
+        restore_dim(e, t->column_dim, column_block);
+    restore_dim(e, t->row_dim, row_block);
     close_blocks(b, opened);
 }
 
-static void emit_tile(Emission *e) {
+/* Lets the operands be read from pointers to where they start at the indices of this point; all
+ * indices count from there. */
+static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
     Builder *b = e->b;
-    int count = e->plan->contraction->dim_count;
-    bool broadcast = e->plan->tile.form == TILE_BROADCAST;
-    int64_t width = broadcast ? (int64_t)e->columns * e->length : e->columns;
-    int64_t tile_extent[2] = {e->rows, width}, sum_extent[2] = {e->rows, e->columns};
-    Buffer *tile = declare_array(b, "tile", TYPE_REAL, 2, tile_extent);
-    bool split = false;
-    for (int d = 0; d < e->first_inner; d++)
-        split = split || e->plan->contraction->dims[d].reduce;
-    if (split)
-        emit_clear(e, tile, width, false);
-    int opened = open_reduced(e, 0, e->first_inner);
-    Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, sum_extent);
+    for (int s = 0; s < 2; s++) {
+        Side *side = &e->plan->side[s];
+        saved[s] = *side;
+        const char *name = arena_format(b->arena, "%s_at", side->buffer->name);
+        side->buffer = declare_pointer(b, name, side->buffer, side_offset(e, side));
+        side->base = 0;
+    }
+    for (int d = 0; d < e->plan->dim_count; d++) {
+        dims[d] = e->dims[d];
+        e->dims[d] = integer(b, 0);
+    }
+}
+
+/* The sums over e->reduced[from...) in registers; returns their array. */
+static Buffer *emit_sums(Emission *e, int from) {
+    Builder *b = e->b;
+    ContractionPlan *plan = e->plan;
+    int64_t extent[2] = {e->rows, e->columns};
+    Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
     emit_clear(e, sum, e->columns, true);
-    int inner = open_reduced(e, e->first_inner, count);
+    int last = e->reduced_count - 1 > from ? e->reduced_count - 1 : from;
+    int inner = open_reduced(e, from, last);
+    Side saved[2];
+    Expr *dims[MAX_PLAN_DIMS];
+    if (last < e->reduced_count)
+        e->dims[e->reduced[last]] = integer(b, 0);
+    point_to_sides(e, saved, dims);
+    inner += open_reduced(e, last, e->reduced_count);
     if (inner > 0)
         b->open_stmt[b->depth - 1]->rolled = true;
-    if (broadcast)
+    if (plan->tile.form == TILE_BROADCAST)
         emit_broadcast_step(e, sum);
     else
         emit_dot_step(e, sum);
     close_blocks(b, inner);
+    for (int s = 0; s < 2; s++)
+        plan->side[s] = saved[s];
+    for (int d = 0; d < plan->dim_count; d++)
+        e->dims[d] = dims[d];
+    return sum;
+}
+
+static void emit_tile(Emission *e) {
+    Builder *b = e->b;
+    const Tile *form = &e->plan->tile;
+    int64_t width = form->form != TILE_DOT ? (int64_t)e->columns * e->length : e->columns;
+    int64_t tile_extent[2] = {e->rows, width};
+    Buffer *tile = declare_array(b, "tile", TYPE_REAL, 2, tile_extent);
+    bool split = e->first_inner > 0;
+    if (split)
+        emit_clear(e, tile, width, false);
+    int opened = open_reduced(e, 0, e->first_inner);
+    Buffer *sum = emit_sums(e, e->first_inner);
     emit_spill(e, sum, tile, split);
     close_blocks(b, opened);
     emit_epilogue(e, tile);
@@ -395,8 +285,8 @@ static void emit_outer(Emission *e, int at);
  */
 static void emit_blocks(Emission *e, int at, int d, int *size, int block) {
     Builder *b = e->b;
-    const ContractionDim *dim = &e->plan->contraction->dims[d];
-    if (dim->extent == 0) { /* the batch: what remains goes one by one */
+    const PlanDim *dim = &e->plan->dims[d];
+    if (dim->batch) { /* what remains goes one by one */
         Expr *rest = remainder_of(b, batch_size(b), integer(b, block));
         Expr *whole = minus(b, batch_size(b), rest);
         *size = block;
@@ -429,63 +319,156 @@ static void emit_blocks(Emission *e, int at, int d, int *size, int block) {
     }
 }
 
+/* All the results of the innermost loops. */
+static void emit_innermost(Emission *e) {
+    const Tile *tile = &e->plan->tile;
+    if (tile->form == TILE_BROADCAST && tile->column_dim < 0)
+        e->columns = (e->lanes + e->length - 1) / e->length;
+    if (!tile->in_parts)
+        emit_tile(e);
+    else if (e->clearing)
+        emit_part(e, NULL);
+    else
+        emit_part(e, emit_sums(e, e->first_inner));
+}
+
+/* The results of these loops become zero; then every part is added to all of them. */
+static void emit_parts(Emission *e, int at) {
+    e->first_part = -1;
+    e->clearing = true;
+    emit_outer(e, at);
+    e->clearing = false;
+    int opened = open_reduced(e, 0, e->first_inner);
+    emit_outer(e, at);
+    close_blocks(e->b, opened);
+    e->first_part = at;
+}
+
 static void emit_outer(Emission *e, int at) {
     const Tile *tile = &e->plan->tile;
+    if (tile->in_parts && at == e->first_part) {
+        emit_parts(e, at);
+        return;
+    }
     if (at == e->outer_count) {
-        if (tile->form == TILE_BROADCAST)
-            e->columns = (e->lanes + e->length - 1) / e->length;
-        emit_tile(e);
+        emit_innermost(e);
         return;
     }
     int d = e->outer[at];
     if (tile->form == TILE_BROADCAST && d == tile->vector_dim) {
-        emit_blocks(e, at, d, &e->lanes, (int)block_lanes(e));
+        emit_blocks(e, at, d, &e->lanes, tile->columns * e->length);
     } else if (d == tile->row_dim) {
         emit_blocks(e, at, d, &e->rows, tile->rows);
     } else if (d == tile->column_dim) {
         emit_blocks(e, at, d, &e->columns, tile->columns);
     } else {
-        const ContractionDim *dim = &e->plan->contraction->dims[d];
-        int opened = dim->extent == 0;
-        e->dims[d] = dim->extent == 0 ? open_batch(e->b, LOOP_INDEPENDENT)
-                                      : open_unless_single(e->b, dim->letter, dim->extent, &opened);
+        const PlanDim *dim = &e->plan->dims[d];
+        int opened = dim->batch;
+        e->dims[d] = dim->batch ? open_batch(e->b, LOOP_INDEPENDENT)
+                                : open_unless_single(e->b, dim->letter, dim->extent, &opened);
         emit_outer(e, at + 1);
         close_blocks(e->b, opened);
     }
 }
 
-/* The given order, but a tiled batch comes last: then the weights are read once for all examples.
- */
+/* ---- The order of the loops ---- */
+
+/* Lists the reduced or the other dimensions in the given order, parts behind what they are parts
+ * of, lanes of blocks last. */
+static int list_dims(const ContractionPlan *plan, bool reduce, int *list) {
+    int count = 0;
+    for (int lanes = 0; lanes < 2; lanes++)
+        for (int origin = 0; origin < plan->contraction->dim_count; origin++)
+            for (int d = origin; d < plan->dim_count;
+                 d = d < plan->contraction->dim_count ? plan->contraction->dim_count : d + 1)
+                if (plan->dims[d].origin == origin && plan->dims[d].reduce == reduce &&
+                    plan->dims[d].lanes == (lanes == 1))
+                    list[count++] = d;
+    return count;
+}
+
+/* Moves a dimension to another place in the order. */
+static void move_to(Emission *e, int d, int to) {
+    int at = 0;
+    while (e->outer[at] != d)
+        at++;
+    for (; at < to; at++)
+        e->outer[at] = e->outer[at + 1];
+    for (; at > to; at--)
+        e->outer[at] = e->outer[at - 1];
+    e->outer[to] = d;
+}
+
+
+#define SECOND_LEVEL_CACHE (1 << 20) /* bytes of one core's that an operand may fill */
+
+/* Whether all the vectors that are read again for every position, the weights, stay in the cache. */
+static bool vectors_stay_cached(const ContractionPlan *plan) {
+    const Tensor *tensor = plan->side[plan->tile.vector_side].operand->tensor;
+    return !tensor->per_example && (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE;
+}
+
+/* The given order, but
+ *   - a tiled batch comes last: then the weights are read once for all examples;
+ *   - blocks of channels go inside the positions, so that these are read once, if all the weights
+ *     stay in the cache, and else outside the batch, so that each weight is read once. */
 static void order_outer(Emission *e) {
-    const Contraction *c = e->plan->contraction;
-    int batch = -1;
-    for (int d = 0; d < c->dim_count; d++) {
-        if (c->dims[d].reduce)
-            continue;
-        if (c->dims[d].extent == 0 && d == e->plan->tile.row_dim)
-            batch = d;
-        else
-            e->outer[e->outer_count++] = d;
+    const ContractionPlan *plan = e->plan;
+    const Tile *tile = &plan->tile;
+    int all[MAX_PLAN_DIMS], count = list_dims(plan, false, all);
+    bool blocks = tile->form == TILE_BROADCAST && tile->column_dim >= 0;
+    bool whole_vector = tile->form == TILE_LANES || blocks;
+    for (int i = 0; i < count; i++)
+        if (!whole_vector || all[i] != tile->vector_dim)
+            e->outer[e->outer_count++] = all[i];
+    if (whole_vector)
+        e->dims[tile->vector_dim] = integer(e->b, 0);
+    if (tile->row_dim < 0)
+        return;
+    if (plan->dims[tile->row_dim].batch)
+        move_to(e, tile->row_dim, e->outer_count - 1);
+    if (!blocks || tile->in_parts)
+        return;
+    if (!vectors_stay_cached(plan)) {
+        move_to(e, tile->column_dim, 0);
+        return;
     }
-    if (batch >= 0)
-        e->outer[e->outer_count++] = batch;
+    move_to(e, tile->column_dim, e->outer_count - 1);
+    move_to(e, tile->row_dim, e->outer_count - 1);
 }
 
 /* The reduced dims from which on one accumulator can take all the additions. */
 static int find_first_inner(const Emission *e) {
-    const ContractionPlan *plan = e->plan;
     double chain = 1;
-    int first = plan->contraction->dim_count;
-    for (int d = plan->contraction->dim_count - 1; d >= 0; d--) {
-        if (!plan->contraction->dims[d].reduce)
-            continue;
-        double shorter = chain;
-        chain *= (double)plan->extent[d];
-        if (chain > LONGEST_CHAIN && shorter >= SHORTEST_CHAIN)
+    int first = e->reduced_count;
+    for (int i = e->reduced_count - 1; i >= 0; i--) {
+        const PlanDim *dim = &e->plan->dims[e->reduced[i]];
+        if (e->plan->tile.in_parts && !dim->in_part)
             break;
-        first = d;
+        double shorter = chain;
+        chain *= (double)dim->extent;
+        if (!e->plan->tile.in_parts && chain > LONGEST_CHAIN && shorter >= SHORTEST_CHAIN)
+            break;
+        first = i;
     }
     return first;
+}
+
+#define PARTS_PER_THREAD 4
+
+/* How many of the outer loops stay outside the parts of the sum: enough to share among threads,
+ * but not those that are tiled inside. */
+static int find_first_part(const Emission *e) {
+    const ContractionPlan *plan = e->plan;
+    int threads = plan->lowering->options->threads > 0 ? plan->lowering->options->threads : 2;
+    int64_t shares = 1;
+    for (int i = 0; i < e->outer_count; i++) {
+        int d = e->outer[i];
+        if (d == plan->tile.row_dim || shares >= (int64_t)threads * PARTS_PER_THREAD)
+            return i;
+        shares *= plan->dims[d].extent / (d == plan->tile.column_dim ? plan->tile.columns : 1);
+    }
+    return e->outer_count;
 }
 
 void contraction_emit_tiled(ContractionPlan *plan) {
@@ -494,7 +477,11 @@ void contraction_emit_tiled(ContractionPlan *plan) {
     e.rows = e.columns = 1;
     e.lanes = e.length;
     order_outer(&e);
+    e.reduced_count = list_dims(plan, true, e.reduced);
     e.first_inner = find_first_inner(&e);
+    e.first_part = find_first_part(&e);
     prepare_sides(&e);
+    if (plan->tile.in_parts)
+        plan->result.buffer = lower_buffer(plan->lowering, plan->result.operand->tensor);
     emit_outer(&e, 0);
 }

@@ -44,8 +44,10 @@ static bool print_hint(Printer *p, const Stmt *loop) {
             text_format(&p->line, "_IF(%d, batch >= %.0f)", loop->collapse, batch);
         else if (!always)
             text_format(&p->line, "_IF(batch >= %.0f)", batch);
-    } else if (loop->simd && loop->simd_sum != NULL) {
-        text_format(&p->line, "SIMD_SUM(%s)", loop->simd_sum->name);
+    } else if (loop->simd && loop->simd_sum_count > 0) {
+        for (int i = 0; i < loop->simd_sum_count; i++)
+            text_format(&p->line, "%s%s", i == 0 ? "SIMD_SUM(" : ", ", loop->simd_sums[i]->name);
+        text_add_character(&p->line, ')');
     } else if (loop->simd) {
         text_add(&p->line, "SIMD");
     } else if (loop->unroll && constant_trips(loop, &trips) && trips > 1) {
@@ -174,6 +176,13 @@ static void print_array(Printer *p, const Buffer *buffer) {
     text_add_character(&p->line, ';');
 }
 
+static void print_pointer(Printer *p, const Stmt *stmt) {
+    const Buffer *buffer = stmt->buffer;
+    text_format(&p->line, "const %s *%s = ", printer_type_name(p, buffer->type), buffer->name);
+    print_address(p, buffer->points_into, &stmt->value, 1);
+    text_add_character(&p->line, ';');
+}
+
 static void print_simple(Printer *p, const Stmt *stmt) {
     switch (stmt->kind) {
     case STMT_STORE:
@@ -184,6 +193,9 @@ static void print_simple(Printer *p, const Stmt *stmt) {
         break;
     case STMT_ARRAY:
         print_array(p, stmt->buffer);
+        break;
+    case STMT_POINTER:
+        print_pointer(p, stmt);
         break;
     case STMT_ASSIGN:
         text_add(&p->line, stmt->variable->name);
@@ -220,7 +232,7 @@ static void print_block(Printer *p, const Block *block, int indent) {
 /* ---- Functions ---- */
 
 static bool exceeds_int(const Buffer *buffer, int max_batch) {
-    int64_t elements = buffer->scratch ? buffer->scratch_size : buffer->tensor->elements;
+    int64_t elements = buffer->scratch ? buffer->scratch_size : buffer->tensor->storage;
     return elements > INT_MAX / (buffer->per_example ? max_batch : 1);
 }
 

@@ -32,20 +32,21 @@ static const char *placement_constant(Emitter *emitter, const Placement *placeme
     return constant_name(emitter, prefix, name);
 }
 
-const char *parameter_constant(const Emitter *emitter, const Tensor *tensor) {
-    return emitter->parameter_names[tensor->layer->index * MAX_PARAMETERS + tensor->parameter];
+size_t parameter_place(const Tensor *tensor) {
+    return (size_t)(tensor->layer->index * MAX_PARAMETERS + tensor->parameter);
 }
 
 static void name_parameters(Emitter *emitter) {
     const Graph *graph = emitter->input->graph;
     size_t layers = (size_t)graph->network->layer_count;
     emitter->parameter_names = ARENA_ARRAY(emitter->arena, const char *, layers *MAX_PARAMETERS);
+    emitter->parameter_named = ARENA_ARRAY(emitter->arena, bool, layers *MAX_PARAMETERS);
     emitter->connection_names = ARENA_ARRAY(emitter->arena, const char *, layers);
     for (size_t i = 0; i < layers; i++) {
         const LayerTensors *tensors = &graph->layer_tensors[i];
         for (size_t p = 0; p < MAX_PARAMETERS; p++)
             if (tensors->parameters[p] != NULL)
-                emitter->parameter_names[i * MAX_PARAMETERS + p] =
+                emitter->parameter_names[parameter_place(tensors->parameters[p])] =
                     constant_name(emitter, "PARAMETER_", tensors->parameters[p]->name);
         if (tensors->connections != NULL)
             emitter->connection_names[i] =
@@ -57,11 +58,13 @@ void emitter_init(Emitter *emitter, const EmitInput *input, Text *out) {
     const Plan *plan = input->plan;
     *emitter = (Emitter){.input = input, .arena = out->arena, .out = out};
     emitter->taken = name_table_create(emitter->arena);
-    emitter->placement_names =
-        ARENA_ARRAY(emitter->arena, const char *, (size_t)plan->placement_count + 1);
+    size_t placements = (size_t)plan->placement_count + 1;
+    emitter->placement_names = ARENA_ARRAY(emitter->arena, const char *, placements);
+    emitter->placement_named = ARENA_ARRAY(emitter->arena, bool, placements);
     for (int i = 0; i < plan->placement_count; i++)
         emitter->placement_names[i] = placement_constant(emitter, plan->placements[i]);
     name_parameters(emitter);
+    make_calls(emitter);
 }
 
 int emit_line_of(const Emitter *emitter, const Layer *layer) {

@@ -151,6 +151,7 @@ static void emit_sizes(Emitter *emitter) {
     emit_count(out, "parameter_size", graph->parameter_size);
     emit_count(out, "trainable_size", graph->infer_only ? 0 : graph->trainable_size);
     emit_count(out, "arena_size", plan->arena_size);
+    emit_count(out, "late_arena_size", plan->late_arena_size);
     emit_count(out, "input_offset", plan->input_offset);
     emit_count(out, "output_offset", plan->output_offset);
     emit_count(out, "input_gradient_offset", plan->input_gradient_offset);

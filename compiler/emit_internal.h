@@ -3,6 +3,7 @@
 #define CNNC_EMIT_INTERNAL_H
 
 #include "emit.h"
+#include "emit_calls.h"
 #include "names.h"
 
 typedef struct Emitter {
@@ -13,6 +14,9 @@ typedef struct Emitter {
     const char **placement_names;  /* by Placement.number: the constant with its offset */
     const char **parameter_names;  /* by layer index * MAX_PARAMETERS + parameter */
     const char **connection_names; /* by layer index: a table of bytes; NULL: it has none */
+    bool *placement_named;         /* calls name the constant; like placement_names */
+    bool *parameter_named;         /* like parameter_names */
+    CallList calls[PROGRAM_COUNT];
 } Emitter;
 
 void emitter_init(Emitter *emitter, const EmitInput *input, Text *out);
@@ -24,11 +28,16 @@ void emit_configuration(Emitter *emitter);
 void emit_info(Emitter *emitter);
 /* emit_tables.c: offsets, constants, layers, parameters. */
 void emit_tables(Emitter *emitter);
-/* emit_programs.c: the functions and the lists of their calls. */
+/* emit_programs.c: the functions and the lists of their calls. make_calls fills emitter->calls and
+ * the flags of what they name. */
+void make_calls(Emitter *emitter);
 void emit_kernels(Emitter *emitter);
 void emit_programs(Emitter *emitter);
 
-const char *parameter_constant(const Emitter *emitter, const Tensor *tensor);
+/* "[64][3][224][224]": what lies there. */
+const char *placement_dims(const Emitter *emitter, const Placement *placement);
+/* Where what belongs to a parameter stands in parameter_names and parameter_named. */
+size_t parameter_place(const Tensor *tensor);
 int emit_line_of(const Emitter *emitter, const Layer *layer); /* in the description */
 /* "64x56x56 + 64x56x56": what a layer takes. */
 const char *layer_input_text(Arena *arena, const Layer *layer);

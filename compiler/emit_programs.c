@@ -52,38 +52,126 @@ void emit_kernels(Emitter *emitter) {
     }
 }
 
-/* ---- Arguments ---- */
+/* ---- Calls ---- */
 
-static const char *arena_argument(const Emitter *emitter, const Buffer *buffer) {
-    const Placement *placement = plan_find(emitter->input->plan, buffer);
-    const char *name = emitter->placement_names[placement->number];
-    if (buffer->type == TYPE_REAL)
-        return arena_format(emitter->arena, "arena + %s", name);
-    return arena_format(emitter->arena, "(%s *)(arena + %s)", element_type_name(buffer->type),
-                        name);
+static CallArgument text_argument(const char *text) {
+    return (CallArgument){.kind = ARGUMENT_TEXT, .name = text};
 }
 
-static const char *argument_text(const Emitter *emitter, const Buffer *buffer) {
+static CallArgument number_argument(Arena *arena, int number) {
+    return (CallArgument){
+        .kind = ARGUMENT_NUMBER, .name = arena_format(arena, "%d", number), .value = number};
+}
+
+static CallArgument arena_argument(const Emitter *emitter, const Buffer *buffer) {
+    const Placement *placement = plan_find(emitter->input->plan, buffer);
+    return (CallArgument){.kind = ARGUMENT_ARENA,
+                          .type = buffer->type,
+                          .name = emitter->placement_names[placement->number],
+                          .named = &emitter->placement_named[placement->number],
+                          .value = placement->offset / emitter->input->plan->options.real_size,
+                          .placement = placement};
+}
+
+static CallArgument parameter_argument(const Emitter *emitter, ArgumentKind kind,
+                                       const Tensor *tensor) {
+    size_t place = parameter_place(tensor);
+    return (CallArgument){.kind = kind,
+                          .name = emitter->parameter_names[place],
+                          .named = &emitter->parameter_named[place],
+                          .value = tensor->offset};
+}
+
+static CallArgument make_argument(const Emitter *emitter, const Buffer *buffer) {
     const Tensor *tensor = buffer->scratch ? NULL : tensor_storage(buffer->tensor);
     if (tensor == NULL)
         return arena_argument(emitter, buffer);
     switch (tensor->role) {
     case TENSOR_PARAMETER:
-        return arena_format(emitter->arena, "parameters + %s", parameter_constant(emitter, tensor));
+        return parameter_argument(emitter, ARGUMENT_PARAMETER, tensor);
     case TENSOR_PARAMETER_GRADIENT:
-        return arena_format(emitter->arena, "gradients + %s", parameter_constant(emitter, tensor));
+        return parameter_argument(emitter, ARGUMENT_GRADIENT, tensor);
     case TENSOR_CONSTANT:
-        return tensor->layer != NULL ? emitter->connection_names[tensor->layer->index]
-                                     : "class_weights";
+        return text_argument(tensor->layer != NULL ? emitter->connection_names[tensor->layer->index]
+                                                   : "class_weights");
     case TENSOR_LABELS:
-        return "network->labels";
+        return text_argument("network->labels");
     case TENSOR_TARGETS:
-        return "network->targets";
+        return text_argument("network->targets");
     case TENSOR_LOSSES:
-        return "network->losses";
+        return text_argument("network->losses");
     default:
         return arena_argument(emitter, buffer);
     }
+}
+
+static Call make_call(const Emitter *emitter, const Step *step) {
+    const KernelUse *use = step->use;
+    CallArgument *arguments =
+        ARENA_ARRAY(emitter->arena, CallArgument, (size_t)use->argument_count + 5);
+    int count = 0;
+    arguments[count++] = number_argument(emitter->arena, step->group->nodes[0]->layer->index);
+    if (use->batch)
+        arguments[count++] = text_argument("batch");
+    if (use->random_key)
+        arguments[count++] = text_argument("network->random_key");
+    if (use->random_stream)
+        arguments[count++] = number_argument(emitter->arena, group_random_layer(step->group));
+    if (use->random_layers)
+        arguments[count++] = text_argument("network->random_layers");
+    for (int i = 0; i < use->argument_count; i++)
+        arguments[count++] = make_argument(emitter, use->arguments[i]);
+    return (Call){step, count, arguments};
+}
+
+void make_calls(Emitter *emitter) {
+    for (int program = 0; program < PROGRAM_COUNT; program++) {
+        const StepList *steps = &emitter->input->kernels->programs[program];
+        CallList *list = &emitter->calls[program];
+        list->calls = ARENA_ARRAY(emitter->arena, Call, (size_t)steps->count + 1);
+        list->call_count = steps->count;
+        for (int i = 0; i < steps->count; i++)
+            list->calls[i] = make_call(emitter, steps->steps[i]);
+        find_parts(emitter->arena, list);
+    }
+}
+
+/* The value of an argument: its name, what that grows to from round to round, or what the round's
+ * row of the table says. */
+static const char *argument_value_text(Arena *arena, const CallList *list, const Part *part,
+                                       int call, int argument) {
+    const CallArgument *first = &list->calls[part->first + call].arguments[argument];
+    bool number = first->kind == ARGUMENT_NUMBER;
+    int64_t step = 0;
+    switch (argument_progress(list, part, call, argument)) {
+    case PROGRESS_NONE:
+        break;
+    case PROGRESS_LINEAR:
+        step = argument_value(list, part, call, argument, 1) - first->value;
+        return arena_format(arena, "%s %c %s * %lld", first->name, step < 0 ? '-' : '+',
+                            number ? "(int)i" : "i", (long long)(step < 0 ? -step : step));
+    case PROGRESS_TABLE:
+        return arena_format(arena, "%sat->%s", number ? "(int)" : "",
+                            argument_column(list, part, call, argument)->name);
+    }
+    return first->name;
+}
+
+static const char *argument_text(Arena *arena, const CallList *list, const Part *part, int call,
+                                 int argument) {
+    static const char *const bases[] = {
+        [ARGUMENT_TEXT] = "",
+        [ARGUMENT_NUMBER] = "",
+        [ARGUMENT_ARENA] = "arena + ",
+        [ARGUMENT_PARAMETER] = "parameters + ",
+        [ARGUMENT_GRADIENT] = "gradients + ",
+    };
+    const CallArgument *first = &list->calls[part->first + call].arguments[argument];
+    const char *text = arena_format(arena, "%s%s", bases[first->kind],
+                                    argument_value_text(arena, list, part, call, argument));
+    if (first->kind != ARGUMENT_ARENA || first->type == TYPE_REAL)
+        return text;
+    return arena_format(arena, "(%s *)(%s)", element_type_name(first->type), text);
 }
 
 /* ---- Programs ---- */
@@ -99,7 +187,9 @@ static const char *timing_phase(NodeRole role) {
     return phases[role];
 }
 
-static const char *step_title(const Emitter *emitter, const Group *group) {
+/* "weight gradient of conv1"; of several rounds, with the layers of the first and the last one. */
+static const char *call_title(const Emitter *emitter, const CallList *list, const Part *part,
+                              int call) {
     static const char *const titles[] = {
         [NODE_FORWARD] = "",
         [NODE_LOSS] = "loss of ",
@@ -107,21 +197,32 @@ static const char *step_title(const Emitter *emitter, const Group *group) {
         [NODE_PARAMETER_GRADIENT] = "weight gradient of ",
         [NODE_DATA_GRADIENT] = "data gradient of ",
     };
-    return arena_format(emitter->arena, "%s%s", titles[group->nodes[0]->role],
-                        group_layers(emitter->arena, group));
+    const Group *first = list->calls[part->first + call].step->group;
+    const char *title = arena_format(emitter->arena, "%s%s", titles[first->nodes[0]->role],
+                                     group_layers(emitter->arena, first));
+    if (part->rounds == 1)
+        return title;
+    int last = part->first + (part->rounds - 1) * part->length + call;
+    return arena_format(emitter->arena, "%s ... %s", title,
+                        group_layers(emitter->arena, list->calls[last].step->group));
 }
 
-/* The call on the line of the macro around it, or below that. */
-static void emit_call(Emitter *emitter, const char *timed, const char *function,
-                      const char *const *arguments, int count) {
+/* TIMED(network, LAYER, PHASE, function(arguments)); with the call on the same line or below. */
+static void emit_call(Emitter *emitter, const CallList *list, const Part *part, int call) {
+    const Call *first = &list->calls[part->first + call];
+    const char *timed = arena_format(emitter->arena, "TIMED(network, %s, %s,",
+                                     argument_text(emitter->arena, list, part, call, 0),
+                                     timing_phase(first->step->group->nodes[0]->role));
     Text line;
     text_init(&line, emitter->arena);
-    text_format(&line, "%s(", function);
-    for (int i = 0; i < count; i++)
-        text_format(&line, "%s%s", i > 0 ? ",\001" : "", arguments[i]);
+    text_format(&line, "%s(", first->step->function->name);
+    for (int i = 1; i < first->argument_count; i++)
+        text_format(&line, "%s%s", i > 1 ? ",\001" : "",
+                    argument_text(emitter->arena, list, part, call, i));
     text_add(&line, "));");
-    int indent = INDENT_WIDTH;
-    if (strlen(timed) + 1 + line.length + INDENT_WIDTH <= LINE_WIDTH) {
+    int indent = part->rounds > 1 ? 2 * INDENT_WIDTH : INDENT_WIDTH;
+    wrap_comment(emitter->out, indent, call_title(emitter, list, part, call));
+    if (strlen(timed) + 1 + line.length + (size_t)indent <= LINE_WIDTH) {
         wrap_line(emitter->out, indent, 0,
                   arena_format(emitter->arena, "%s %s", timed, line.bytes));
         return;
@@ -130,27 +231,64 @@ static void emit_call(Emitter *emitter, const char *timed, const char *function,
     wrap_line(emitter->out, indent + (int)strlen("TIMED("), INDENT_WIDTH, line.bytes);
 }
 
-/* TIMED(network, LAYER, PHASE, function(arguments)); */
-static void emit_step(Emitter *emitter, const Step *step) {
-    const KernelUse *use = step->use;
-    const Node *node = step->group->nodes[0];
-    const char **arguments =
-        ARENA_ARRAY(emitter->arena, const char *, (size_t)use->argument_count + 4);
-    int count = 0;
-    if (use->batch)
-        arguments[count++] = "batch";
-    if (use->random_key)
-        arguments[count++] = "network->random_key";
-    if (use->random_stream)
-        arguments[count++] = arena_format(emitter->arena, "%d", group_random_layer(step->group));
-    if (use->random_layers)
-        arguments[count++] = "network->random_layers";
-    for (int i = 0; i < use->argument_count; i++)
-        arguments[count++] = argument_text(emitter, use->arguments[i]);
-    wrap_comment(emitter->out, INDENT_WIDTH, step_title(emitter, step->group));
-    const char *timed = arena_format(emitter->arena, "TIMED(network, %d, %s,", node->layer->index,
-                                     timing_phase(node->role));
-    emit_call(emitter, timed, step->function->name, arguments, count);
+/* ---- Rounds ---- */
+
+/* struct backward_round_1, and backward_rounds_1 with a row for each round. */
+static void emit_round_table(Emitter *emitter, const char *program, const CallList *list,
+                             const Part *part) {
+    Text *out = emitter->out;
+    if (part->column_count == 0)
+        return;
+    wrap_comment(out, 0,
+                 arena_format(emitter->arena,
+                              "Where the %d rounds of calls in %s have their tensors in the arena; "
+                              "the names are those of the first round.",
+                              part->rounds, program));
+    text_format(out, "struct %s_round_%d {\n", program, part->number);
+    for (int i = 0; i < part->column_count; i++) {
+        const RoundColumn *column = &part->columns[i];
+        const CallArgument *argument =
+            &list->calls[part->first + column->call].arguments[column->argument];
+        text_format(out, "    size_t %s;", column->name);
+        if (argument->placement != NULL)
+            text_format(out, " /* %s */", placement_dims(emitter, argument->placement));
+        text_add_character(out, '\n');
+    }
+    text_format(out, "};\nstatic const struct %s_round_%d %s_rounds_%d[%d] = {\n", program,
+                part->number, program, part->number, part->rounds);
+    Text row;
+    text_init(&row, emitter->arena);
+    for (int round = 0; round < part->rounds; round++) {
+        text_clear(&row);
+        for (int i = 0; i < part->column_count; i++)
+            text_format(&row, "%s%lld", i == 0 ? "{" : ",\001",
+                        (long long)argument_value(list, part, part->columns[i].call,
+                                                  part->columns[i].argument, round));
+        text_add(&row, "},");
+        wrap_line(out, INDENT_WIDTH, INDENT_WIDTH / 4, row.bytes);
+    }
+    text_add(out, "};\n\n");
+}
+
+static void emit_round_tables(Emitter *emitter, const char *program, const CallList *list) {
+    for (int i = 0; i < list->part_count; i++)
+        if (list->parts[i].rounds > 1)
+            emit_round_table(emitter, program, list, &list->parts[i]);
+}
+
+static void emit_part(Emitter *emitter, const char *program, const CallList *list,
+                      const Part *part) {
+    Text *out = emitter->out;
+    if (part->rounds > 1) {
+        text_format(out, "    for (size_t i = 0; i < %d; i++) {\n", part->rounds);
+        if (part->column_count > 0)
+            text_format(out, "        const struct %s_round_%d *at = &%s_rounds_%d[i];\n", program,
+                        part->number, program, part->number);
+    }
+    for (int call = 0; call < part->length; call++)
+        emit_call(emitter, list, part, call);
+    if (part->rounds > 1)
+        text_add(out, "    }\n");
 }
 
 /* What the calls of a program use of the network. */
@@ -180,9 +318,12 @@ static ProgramUse program_use(const StepList *list) {
     return program;
 }
 
-static void emit_program_function(Emitter *emitter, const char *name, const StepList *list) {
+static void emit_program_function(Emitter *emitter, ProgramId program) {
     Text *out = emitter->out;
-    ProgramUse use = program_use(list);
+    const char *name = emitter->input->graph->programs[program].name;
+    const CallList *list = &emitter->calls[program];
+    ProgramUse use = program_use(&emitter->input->kernels->programs[program]);
+    emit_round_tables(emitter, name, list);
     text_format(out, "static void %s(Network *network, int batch) {\n", name);
     if (use.parameters)
         text_format(out, "    %sreal *parameters = network->parameters;\n",
@@ -191,21 +332,18 @@ static void emit_program_function(Emitter *emitter, const char *name, const Step
         text_add(out, "    real *gradients = network->gradients;\n");
     if (use.arena)
         text_add(out, "    real *arena = network->arena;\n");
-    if (list->count == 0)
+    if (list->call_count == 0)
         text_add(out, "    (void)network;\n");
     if (!use.batch)
         text_add(out, "    (void)batch;\n");
-    for (int i = 0; i < list->count; i++) {
-        text_add(out, i == 0 ? "\n" : "");
-        emit_step(emitter, list->steps[i]);
-    }
+    text_add(out, list->call_count > 0 ? "\n" : "");
+    for (int i = 0; i < list->part_count; i++)
+        emit_part(emitter, name, list, &list->parts[i]);
     text_add(out, "}\n\n");
 }
 
 void emit_programs(Emitter *emitter) {
-    const Graph *graph = emitter->input->graph;
-    int count = graph->infer_only ? PROGRAM_FORWARD_TRAINING : PROGRAM_COUNT;
+    int count = emitter->input->graph->infer_only ? PROGRAM_FORWARD_TRAINING : PROGRAM_COUNT;
     for (int program = 0; program < count; program++)
-        emit_program_function(emitter, graph->programs[program].name,
-                              &emitter->input->kernels->programs[program]);
+        emit_program_function(emitter, (ProgramId)program);
 }

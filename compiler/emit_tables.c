@@ -28,20 +28,14 @@ static void emit_define(Text *out, const char *name, int64_t value, const char *
     text_add_character(out, '\n');
 }
 
-static void emit_placement(Emitter *emitter, const Placement *placement) {
-    const Plan *plan = emitter->input->plan;
-    const char *dims;
-    if (placement->tensor != NULL) {
-        const Tensor *tensor = placement->tensor;
-        dims = dims_text(emitter->arena, tensor->per_example ? plan->options.max_batch : 0,
-                         tensor->rank, tensor->extent);
-    } else {
-        const Buffer *scratch = placement->scratch;
-        dims = dims_text(emitter->arena, scratch->per_example ? plan->options.max_batch : 0, 1,
-                         &scratch->scratch_size);
-    }
-    emit_define(emitter->out, emitter->placement_names[placement->number],
-                placement->offset / plan->options.real_size, dims);
+const char *placement_dims(const Emitter *emitter, const Placement *placement) {
+    int batch = emitter->input->plan->options.max_batch;
+    const Tensor *tensor = placement->tensor;
+    const Buffer *scratch = placement->scratch;
+    if (tensor != NULL)
+        return dims_text(emitter->arena, tensor->per_example ? batch : 0, tensor->rank,
+                         tensor->extent);
+    return dims_text(emitter->arena, scratch->per_example ? batch : 0, 1, &scratch->scratch_size);
 }
 
 static void emit_arena_offsets(Emitter *emitter) {
@@ -49,8 +43,13 @@ static void emit_arena_offsets(Emitter *emitter) {
     wrap_comment(emitter->out, 0,
                  "Where tensors lie in Network.arena, in reals: evaluation and training use it in "
                  "turn, and tensors that are not needed at the same time share memory.");
-    for (int i = 0; i < plan->placement_count; i++)
-        emit_placement(emitter, plan->placements[i]);
+    for (int i = 0; i < plan->placement_count; i++) {
+        const Placement *placement = plan->placements[i];
+        if (emitter->placement_named[placement->number])
+            emit_define(emitter->out, emitter->placement_names[placement->number],
+                        placement->offset / plan->options.real_size,
+                        placement_dims(emitter, placement));
+    }
     text_add_character(emitter->out, '\n');
 }
 
@@ -63,9 +62,9 @@ static void emit_parameter_offsets(Emitter *emitter) {
                  "Network.gradients, in reals.");
     for (int i = 0; i < graph->tensor_count; i++) {
         const Tensor *tensor = graph->tensors[i];
-        if (tensor->role == TENSOR_PARAMETER)
-            emit_define(emitter->out, parameter_constant(emitter, tensor), tensor->offset,
-                        dims_text(emitter->arena, 0, tensor->rank, tensor->extent));
+        if (tensor->role == TENSOR_PARAMETER && emitter->parameter_named[parameter_place(tensor)])
+            emit_define(emitter->out, emitter->parameter_names[parameter_place(tensor)],
+                        tensor->offset, dims_text(emitter->arena, 0, tensor->rank, tensor->extent));
     }
     text_add_character(emitter->out, '\n');
 }
@@ -158,8 +157,10 @@ static void emit_parameter_row(Emitter *emitter, const Tensor *tensor) {
     text_format(&line, ",\001%d,\001{", spec->dims.rank);
     for (int i = 0; i < spec->dims.rank; i++)
         text_format(&line, "%s%" PRId64, i > 0 ? ", " : "", spec->dims.extent[i]);
-    text_format(&line, "},\001%s,\001%" PRId64 ",\001%d,\001", parameter_constant(emitter, tensor),
-                tensor->elements, spec->role != PARAMETER_RUNNING);
+    text_format(&line, "},\001%" PRId64 ",\001",
+                tensor->layout.blocked_axis == 0 ? tensor->layout.block : 1);
+    text_format(&line, "%" PRId64 ",\001%" PRId64 ",\001%d,\001", tensor->offset, tensor->elements,
+                spec->role != PARAMETER_RUNNING);
     emit_initialiser(&line, spec);
     bool has_table = connections != NULL && tensor->parameter == 0;
     text_format(&line, ",\001%s},", has_table ? connections : "NULL");
@@ -171,7 +172,7 @@ static void emit_parameter_table(Emitter *emitter) {
     if (graph->parameter_size == 0)
         return;
     text_add(emitter->out,
-             "/* name, rank, dims, offset, size, trainable, initialiser and its number, "
+             "/* name, rank, dims, block, offset, size, trainable, initialiser and its number, "
              "connections */\n"
              "static const ParameterInfo network_parameters[] = {\n");
     for (int i = 0; i < graph->tensor_count; i++)

@@ -26,13 +26,13 @@ static bool continues_from(const Node *node, const Node *before) {
 
 /* A node can have others fused behind it if it hands over each element once, finished. */
 static bool can_lead(const Node *node) {
-    if (node->role == NODE_FORWARD)
-        return true;
-    return node->role == NODE_DATA_GRADIENT && !(node->op->flags & OP_SCATTERS);
+    return node->role == NODE_FORWARD || node->role == NODE_DATA_GRADIENT;
 }
 
 static bool can_follow(const Group *group, const Node *node) {
     const Node *last = group->nodes[group->count - 1];
+    if (node->leads)
+        return false;
     if ((node->op->flags & OP_RANDOM) && group_random_layer(group) >= 0)
         return false; /* one stream of random numbers for each kernel */
     return can_lead(group->nodes[0]) && continues_from(node, last);

@@ -15,6 +15,8 @@ Tensor *graph_tensor(Graph *graph, TensorRole role, const Layer *layer, const ch
         tensor->extent[i] = extent[i];
         tensor->elements *= extent[i]; /* shape inference has checked the product */
     }
+    tensor->storage = tensor->elements;
+    tensor->layout.blocked_axis = -1;
     tensor->layer = layer;
     tensor->offset = -1;
     tensor->last_reader = tensor->first_use = tensor->last_use = -1;
@@ -51,8 +53,14 @@ bool tensor_same_extents(const Tensor *a, const Tensor *b) {
            memcmp(a->extent, b->extent, (size_t)a->rank * sizeof a->extent[0]) == 0;
 }
 
+static bool runs_from_saved(const Node *node) {
+    return node->recomputed && node->op->value_again;
+}
+
 bool node_is_elementwise(const Node *node) {
     const OpDef *op = node->op;
+    if (node->role == NODE_FORWARD && runs_from_saved(node))
+        return true;
     if (node->role == NODE_FORWARD)
         return op->value && !(node->training && (op->flags & OP_MODE));
     if (node->role == NODE_DATA_GRADIENT)
@@ -95,14 +103,15 @@ int node_tensor_capacity(const Node *node) {
 int node_reads(const Node *node, Tensor **tensors, int capacity) {
     TensorList list = {tensors, 0, capacity};
     bool gradient = node->role == NODE_DATA_GRADIENT;
-    if (!gradient || (node->op->flags & OP_GRADIENT_READS_INPUT))
+    bool instead = (node->op->flags & OP_SAVES_FOR_INPUT) && node->saved[0];
+    if (!gradient || ((node->op->flags & OP_GRADIENT_READS_INPUT) && !instead))
         for (int i = 0; i < node->input_count; i++)
             list_add(&list, node->x[i]);
     if (gradient && (node->op->flags & OP_GRADIENT_READS_OUTPUT))
         list_add(&list, node->y);
     for (int i = 0; i < MAX_PARAMETERS; i++)
         list_add(&list, node->parameters[i]);
-    if (node->role != NODE_FORWARD)
+    if (node->role != NODE_FORWARD || runs_from_saved(node))
         for (int i = 0; i < MAX_SAVED; i++)
             list_add(&list, node->saved[i]);
     list_add(&list, node->connections);
@@ -117,12 +126,11 @@ int node_reads(const Node *node, Tensor **tensors, int capacity) {
 int node_writes(const Node *node, Tensor **tensors, int capacity) {
     TensorList list = {tensors, 0, capacity};
     list_add(&list, node_result(node));
-    if (node->role == NODE_FORWARD)
+    if (node->role == NODE_FORWARD && !runs_from_saved(node))
         for (int i = 0; i < MAX_SAVED; i++)
             list_add(&list, node->saved[i]);
-    if (node->role == NODE_PARAMETER_GRADIENT)
-        for (int i = 0; i < MAX_PARAMETERS; i++)
-            list_add(&list, node->parameter_gradients[i]);
+    for (int i = 0; i < MAX_PARAMETERS; i++)
+        list_add(&list, node->parameter_gradients[i]);
     list_add(&list, node->losses);
     return list.count;
 }
@@ -222,13 +230,14 @@ Node *graph_layer_node(Graph *graph, ProgramId program, NodeRole role, const Lay
 static void make_saved(Graph *graph, LayerTensors *tensors, const Layer *layer) {
     if (layer->op->saved == NULL)
         return;
-    Dims dims[MAX_SAVED];
-    int count = layer->op->saved(layer, dims);
-    for (int i = 0; i < count; i++)
-        tensors->saved[i] =
-            graph_tensor(graph, TENSOR_SAVED, layer,
-                         arena_format(graph->arena, "%s.saved%d", layer->name, i + 1), false,
-                         dims[i].rank, dims[i].extent);
+    SavedSpec specs[MAX_SAVED];
+    int count = layer->op->saved(layer, specs);
+    for (int i = 0; i < count; i++) {
+        const char *name = arena_format(graph->arena, "%s.saved%d", layer->name, i + 1);
+        tensors->saved[i] = graph_tensor(graph, TENSOR_SAVED, layer, name, specs[i].per_example,
+                                         specs[i].dims.rank, specs[i].dims.extent);
+        tensors->saved[i]->type = specs[i].byte ? TYPE_BYTE : TYPE_REAL;
+    }
 }
 
 static void add_layer(Graph *graph, ProgramId program, const Layer *layer) {
@@ -327,9 +336,10 @@ static void make_loss_tensors(Graph *graph) {
 
 /* ---- Positions ---- */
 
-/* Numbers the nodes of each sequence and notes the last reader of every storage. */
-static void note_readers(Graph *graph) {
+void graph_number_nodes(Graph *graph) {
     int position = 0;
+    for (int i = 0; i < graph->tensor_count; i++)
+        graph->tensors[i]->last_reader = -1;
     for (int program = 0; program < PROGRAM_COUNT; program++) {
         if (program == PROGRAM_FORWARD_TRAINING)
             position = 0;
@@ -376,6 +386,6 @@ Graph *graph_build(Arena *arena, const Network *network, bool infer_only) {
         tensor_storage(graph->training_output)->pinned = true;
         graph_derive_gradients(graph);
     }
-    note_readers(graph);
+    graph_number_nodes(graph);
     return graph;
 }

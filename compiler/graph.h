@@ -19,6 +19,15 @@ typedef enum TensorRole {
     TENSOR_LOSSES
 } TensorRole;
 
+/* How the elements of a tensor lie in memory. Dense is C order, the last axis contiguous. */
+typedef struct Layout {
+    /* -1: none. Else the axis of Tensor.extent whose elements lie in blocks of `block`, innermost:
+     * index i contributes (i/block)*stride + i%block. Its extent is a multiple of `block`. */
+    int blocked_axis;
+    int64_t block;
+    int64_t before[MAX_DIMS], after[MAX_DIMS]; /* halo: zeros around each axis of Tensor.extent */
+} Layout;
+
 typedef struct Tensor Tensor;
 struct Tensor {
     const char *name; /* "conv1", "conv1.weight" */
@@ -29,9 +38,12 @@ struct Tensor {
     int rank;
     int64_t extent[MAX_DIMS];
     int64_t elements; /* per example where per_example */
+    Layout layout;
+    int64_t storage; /* elements with the halo: what memory has to be there for */
     const Layer *layer;
     int parameter;        /* index in layer->parameters */
     Tensor *view_of;      /* shares the memory of another tensor of as many elements */
+    Tensor *original;     /* recompute.c: holds the same numbers, made again; else NULL */
     const void *constant; /* TENSOR_CONSTANT: `elements` unsigned chars (TYPE_BYTE) or doubles */
 
     /* Memory plan, in reals: where it lies in its own array (parameters, gradients, arena); for a
@@ -57,6 +69,8 @@ struct Node {
     const OpDef *op; /* layer->op, or the loss */
     const Layer *layer;
     bool training;
+    bool recomputed; /* a forward node run again in the backward pass (recompute.c) */
+    bool leads;      /* never fused behind another */
     int input_count;
     Tensor **x; /* inputs of the layer; loss: x[0] = logits or output */
     Tensor *y;  /* output of the layer */
@@ -114,6 +128,8 @@ typedef struct Graph {
     LayerTensors *layer_tensors; /* by layer index */
     Tensor *input, *output, *training_output, *input_gradient;
     Tensor *labels, *targets, *losses, *class_weights;
+    int recomputed_count; /* nodes that the backward pass runs again: recompute.c */
+    const Layer **recomputed;
     int64_t parameter_size, trainable_size; /* reals: trainable tensors first, then running ones */
 } Graph;
 
@@ -129,6 +145,10 @@ Node *graph_node(Graph *graph, ProgramId program, NodeRole role, const OpDef *op
 /* The same with x, y, parameters and saved tensors of the layer filled in. */
 Node *graph_layer_node(Graph *graph, ProgramId program, NodeRole role, const Layer *layer);
 Node *graph_loss_node(Graph *graph, ProgramId program, int head);
+
+/* Numbers the nodes of each sequence and notes the last reader of every storage: to be done anew
+ * after any change to the programs. */
+void graph_number_nodes(Graph *graph);
 
 /* The tensors that a node reads and writes, views followed to what they view. Returns how many. */
 int node_tensor_capacity(const Node *node); /* enough for either */

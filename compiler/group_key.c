@@ -37,6 +37,13 @@ static void add_extents(Text *key, int rank, const int64_t *extent) {
     text_add_bytes(key, (const char *)extent, (size_t)rank * sizeof *extent);
 }
 
+static void add_layout(Text *key, const Tensor *tensor) {
+    add_number(key, tensor->layout.blocked_axis);
+    add_number(key, tensor->layout.block);
+    add_extents(key, tensor->rank, tensor->layout.before);
+    add_extents(key, tensor->rank, tensor->layout.after);
+}
+
 static void add_window(Text *key, const Window *window) {
     const int64_t *const parts[] = {window->kernel, window->stride, window->dilation,
                                     window->pad_begin, window->pad_end};
@@ -110,6 +117,7 @@ static void add_tensor(Naming *naming, Tensor *tensor) {
     if (known)
         return;
     add_extents(&naming->key, tensor->rank, tensor->extent);
+    add_layout(&naming->key, tensor);
     add_storage(naming, tensor_storage(tensor));
 }
 
@@ -127,6 +135,7 @@ static void add_node(Naming *naming, LayerKeys *layers, const Node *node) {
     add_number(key, node->role);
     add_number(key, (int64_t)(intptr_t)node->op);
     add_number(key, node->training);
+    add_number(key, node->recomputed);
     add_number(key, node->stored);
     add_number(key, node->input);
     add_number(key, node->accumulate);

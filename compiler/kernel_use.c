@@ -72,6 +72,7 @@ bool statement_has_effect(const KernelUse *use, const Stmt *stmt) {
     case STMT_ASSIGN:
         return is_read(use, stmt->variable);
     case STMT_ARRAY:
+    case STMT_POINTER:
         for (int i = 0; i < use->buffer_count; i++)
             if (use->buffers[i] == stmt->buffer)
                 return true;
@@ -99,6 +100,8 @@ static void note_statement(Search *search, const Stmt *stmt) {
         note_expression(search, stmt->index[i]);
     if (stmt->kind == STMT_STORE)
         note_buffer(search, stmt->buffer);
+    if (stmt->kind == STMT_POINTER)
+        note_buffer(search, stmt->buffer->points_into);
 }
 
 /* From the last statement to the first: what reads a variable mostly stands behind what sets it, so

@@ -124,6 +124,19 @@ void open_if(Builder *b, Expr *condition) {
     open_block(b, stmt);
 }
 
+void open_else(Builder *b) {
+    Stmt *stmt = b->block->last;
+    assert(stmt && stmt->kind == STMT_IF);
+    open_block(b, stmt);
+    b->block = &stmt->otherwise;
+}
+
+void expect_trips(Builder *b, double trips, bool per_example) {
+    Stmt *loop = b->open_stmt[b->depth - 1];
+    loop->expected_trips = trips;
+    loop->expected_per_example = per_example;
+}
+
 Expr *declare(Builder *b, const char *name, ElementType type, Expr *initial) {
     Stmt *stmt = append(b, STMT_DECLARE);
     stmt->variable = new_variable(b, name, type);
@@ -159,6 +172,17 @@ Buffer *declare_array(Builder *b, const char *name, ElementType type, int rank,
     buffer->local_rank = rank;
     memcpy(buffer->local_extent, extent, (size_t)rank * sizeof *extent);
     stmt->buffer = buffer;
+    return buffer;
+}
+
+Buffer *declare_pointer(Builder *b, const char *name, Buffer *into, Expr *offset) {
+    Stmt *stmt = append(b, STMT_POINTER);
+    Buffer *buffer = ARENA_NEW(b->arena, Buffer);
+    buffer->name = builder_name(b, name);
+    buffer->type = into->type;
+    buffer->points_into = into;
+    stmt->buffer = buffer;
+    stmt->value = offset;
     return buffer;
 }
 
@@ -454,4 +478,31 @@ Expr *both(Builder *b, Expr *x, Expr *y) {
     if (x == NULL)
         return y;
     return y ? binary(b, BINARY_AND, x, y) : x;
+}
+
+Expr *blocked_index(Builder *b, Expr *block_number, Expr *lane, int64_t block) {
+    Expr *first = times(b, block_number, integer(b, block));
+    Expr *index = plus(b, first, lane);
+    if (index->kind == EXPR_BINARY && index->argument[0] == first && index->argument[1] == lane)
+        index->integer = block;
+    return index;
+}
+
+void split_index(Builder *b, Expr *index, int64_t block, int64_t extent, Expr **block_number,
+                 Expr **lane) {
+    if (extent == block) {
+        *block_number = integer(b, 0);
+        *lane = index;
+        return;
+    }
+    if (index->kind == EXPR_BINARY && index->integer == block) {
+        *block_number = over(b, index->argument[0], integer(b, block));
+        *lane = index->argument[1];
+        if (index->argument[0]->kind == EXPR_BINARY &&
+            index->argument[0]->operation == BINARY_MULTIPLY)
+            *block_number = index->argument[0]->argument[0];
+        return;
+    }
+    *block_number = over(b, index, integer(b, block));
+    *lane = remainder_of(b, index, integer(b, block));
 }

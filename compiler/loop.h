@@ -38,13 +38,15 @@ typedef enum BinaryOperator {
     BINARY_COUNT
 } BinaryOperator;
 
-/* Memory that a kernel reads or writes: a pointer parameter, or an array of the kernel's own. */
+/* Memory that a kernel reads or writes: a pointer parameter, an array of the kernel's own, or a
+ * pointer into one of these. */
 typedef struct Buffer {
     const char *name; /* "x", "weight", "dy" in the kernel */
     ElementType type;
     bool written;   /* else the parameter is const */
     int local_rank; /* > 0: a local array with these constant extents */
     int64_t local_extent[4];
+    struct Buffer *points_into; /* a local pointer, read only */
     bool scratch;         /* a parameter that the memory plan gives for the time of the call */
     int64_t scratch_size; /* elements; per example where per_example */
     bool per_example;
@@ -76,7 +78,7 @@ typedef struct Expr Expr;
 struct Expr {
     ExprKind kind;
     ElementType type;
-    int64_t integer;
+    int64_t integer; /* EXPR_BINARY: the block of blocked_index, else 0 */
     double number;
     Variable *variable;
     Buffer *buffer;
@@ -97,6 +99,7 @@ typedef enum StmtKind {
     STMT_STORE,
     STMT_DECLARE, /* a scalar local */
     STMT_ARRAY,   /* a local array */
+    STMT_POINTER, /* buffer = buffer->points_into + value */
     STMT_ASSIGN,
     STMT_IF,
     STMT_CALL, /* a runtime function for its effect */
@@ -107,6 +110,8 @@ typedef struct Block {
     struct Stmt *first, *last;
 } Block;
 
+#define MAX_SIMD_SUMS 4
+
 typedef struct Stmt {
     StmtKind kind;
     struct Stmt *next;
@@ -116,12 +121,15 @@ typedef struct Stmt {
     Variable *variable; /* also DECLARE, ASSIGN */
     Expr *begin, *end;
     int64_t step;
+    double expected_trips; /* estimate where the bounds are not constant; 0: the batch over step */
+    bool expected_per_example;
     bool parallel; /* set by schedule.c */
     int collapse;  /* that many perfectly nested loops share the threads; 0 and 1: only this */
     double parallel_work; /* operations per example or in all, for the threshold */
     bool parallel_work_per_example;
     bool simd;
-    Variable *simd_sum; /* of an innermost reduction: the scalar that it adds to */
+    int simd_sum_count; /* of an innermost reduction: the scalars that it adds to */
+    Variable *simd_sums[MAX_SIMD_SUMS];
     bool unroll;
     bool rolled; /* the C compiler must not unroll it: its body fills the registers */
 
@@ -164,12 +172,17 @@ Expr *open_batch(Builder *b, LoopKind kind); /* n = 0 .. batch-1 */
 Expr *open_range(Builder *b, LoopKind kind, const char *letter, Expr *begin, Expr *end,
                  int64_t step);
 void open_if(Builder *b, Expr *condition);
+void open_else(Builder *b); /* of the if that was closed last */
+/* Iterations of the loop just opened, for estimates of work: in all, or per example. */
+void expect_trips(Builder *b, double trips, bool per_example);
 void close_blocks(Builder *b, int count);
 Expr *declare(Builder *b, const char *name, ElementType type, Expr *initial);
 void assign(Builder *b, Expr *variable, Expr *value);
 void local_add(Builder *b, Expr *variable, Expr *value); /* variable += value */
 Buffer *declare_array(Builder *b, const char *name, ElementType type, int rank,
                       const int64_t *extent);
+/* A pointer to an element: what is read near it then has a short constant offset. */
+Buffer *declare_pointer(Builder *b, const char *name, Buffer *into, Expr *offset);
 void store_at(Builder *b, Buffer *buffer, int index_count, Expr *const *index, Expr *value,
               bool add);
 void call_statement(Builder *b, Expr *call);
@@ -202,5 +215,10 @@ Expr *greater_equal(Builder *b, Expr *x, Expr *y);
 Expr *equal(Builder *b, Expr *x, Expr *y);
 Expr *both(Builder *b, Expr *x, Expr *y); /* NULL stands for true */
 bool is_integer(const Expr *x, int64_t value);
+/* block_number*block + lane with 0 <= lane < block, and its inverse: what blocked_index made, or a
+ * constant, is taken apart without a division; 0 <= index < extent. */
+Expr *blocked_index(Builder *b, Expr *block_number, Expr *lane, int64_t block);
+void split_index(Builder *b, Expr *index, int64_t block, int64_t extent, Expr **block_number,
+                 Expr **lane);
 
 #endif

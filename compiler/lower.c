@@ -86,8 +86,8 @@ Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, in
 
 /* ---- Elements ---- */
 
-/* Offset in Horner's form, as C lays out arrays: ((n*C + c)*H + h)*W + w. */
-static Expr *tensor_offset(Lowering *lowering, const Tensor *tensor, Expr *const *index) {
+/* The element's number in C order, in Horner's form: ((n*C + c)*H + h)*W + w. */
+static Expr *element_number(Lowering *lowering, const Tensor *tensor, Expr *const *index) {
     Builder *b = lowering->builder;
     Expr *offset = integer(b, 0);
     int axis = 0;
@@ -95,6 +95,27 @@ static Expr *tensor_offset(Lowering *lowering, const Tensor *tensor, Expr *const
         offset = index[axis++];
     for (int i = 0; i < tensor->rank; i++)
         offset = plus(b, times(b, offset, integer(b, tensor->extent[i])), index[axis++]);
+    return offset;
+}
+
+/* Where the element lies: as element_number, but with the layout's halo and blocks. */
+static Expr *tensor_offset(Lowering *lowering, const Tensor *tensor, Expr *const *index) {
+    Builder *b = lowering->builder;
+    const Layout *layout = &tensor->layout;
+    Expr *offset = integer(b, 0), *lane = NULL;
+    if (tensor->per_example)
+        offset = *index++;
+    for (int i = 0; i < tensor->rank; i++) {
+        int64_t extent = tensor->extent[i] + layout->before[i] + layout->after[i];
+        Expr *place = plus(b, index[i], integer(b, layout->before[i]));
+        if (i == layout->blocked_axis) {
+            split_index(b, index[i], layout->block, extent, &place, &lane);
+            extent /= layout->block;
+        }
+        offset = plus(b, times(b, offset, integer(b, extent)), place);
+    }
+    if (lane)
+        offset = plus(b, times(b, offset, integer(b, layout->block)), lane);
     return offset;
 }
 
@@ -119,19 +140,84 @@ const char *const *axis_letters(int rank) {
     return letters[rank];
 }
 
+static Expr *open_axis(Builder *b, const char *letter, int64_t extent, int *opened) {
+    if (extent == 1)
+        return integer(b, 0);
+    ++*opened;
+    return open_loop(b, LOOP_INDEPENDENT, letter, extent);
+}
+
 int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index) {
     Builder *b = lowering->builder;
+    const Layout *layout = &tensor->layout;
     int opened = tensor->per_example;
     if (tensor->per_example)
         *index++ = open_batch(b, LOOP_INDEPENDENT);
     for (int i = 0; i < tensor->rank; i++) {
-        bool single = tensor->extent[i] == 1;
-        index[i] = single ? integer(b, 0)
-                          : open_loop(b, LOOP_INDEPENDENT, axis_letters(tensor->rank)[i],
-                                      tensor->extent[i]);
-        opened += !single;
+        const char *letter = axis_letters(tensor->rank)[i];
+        bool blocked = i == layout->blocked_axis;
+        int64_t extent = blocked ? tensor->extent[i] / layout->block : tensor->extent[i];
+        if (blocked)
+            letter = arena_format(lowering->arena, "%sb", letter);
+        index[i] = open_axis(b, letter, extent, &opened);
+    }
+    if (layout->blocked_axis >= 0) {
+        Expr *lane = open_axis(b, "lane", layout->block, &opened);
+        Expr **blocked = &index[layout->blocked_axis];
+        *blocked = blocked_index(b, *blocked, lane, layout->block);
     }
     return opened;
+}
+
+/* ---- Halos ---- */
+
+/* Zeros in the halo along one spatial axis: all of the tensor's other axes, halo included, times
+ * the elements before and after. Earlier axes leave out their own halo, which is done already. */
+static void clear_axis(Lowering *lowering, Tensor *tensor, int axis) {
+    Builder *b = lowering->builder;
+    const Layout *layout = &tensor->layout;
+    for (int end = 0; end < 2; end++) {
+        int64_t count = end ? layout->after[axis] : layout->before[axis];
+        if (count == 0)
+            continue;
+        Expr *offset = integer(b, 0);
+        int opened = tensor->per_example;
+        if (tensor->per_example)
+            offset = open_batch(b, LOOP_INDEPENDENT);
+        for (int i = 0; i < tensor->rank; i++) {
+            int64_t before = layout->before[i], whole = before + tensor->extent[i] + layout->after[i];
+            bool blocked = i == layout->blocked_axis;
+            int64_t extent = blocked    ? whole / layout->block
+                             : i < axis ? tensor->extent[i]
+                             : i > axis ? whole
+                                        : count;
+            int64_t first = i < axis && !blocked ? before : i == axis && end ? whole - count : 0;
+            Expr *place = open_axis(b, axis_letters(tensor->rank)[i], extent, &opened);
+            place = plus(b, place, integer(b, first));
+            offset = plus(b, times(b, offset, integer(b, blocked ? extent : whole)), place);
+        }
+        Expr *lane = open_axis(b, "lane", layout->block, &opened);
+        offset = plus(b, times(b, offset, integer(b, layout->block)), lane);
+        store_at(b, lower_buffer(lowering, tensor), 1, &offset, number(b, 0), false);
+        close_blocks(b, opened);
+    }
+}
+
+/* Memory is shared over time, so whoever makes a tensor makes its halo, too. */
+static void clear_halo(Lowering *lowering, Tensor *tensor) {
+    for (int axis = 0; axis < tensor->rank; axis++)
+        clear_axis(lowering, tensor, axis);
+}
+
+static void clear_halos(Lowering *lowering) {
+    const Group *group = lowering->group;
+    for (int i = 0; i < group->count; i++) {
+        const Node *node = group->nodes[i];
+        Tensor *result = node_result(node);
+        bool kept = i == group->count - 1 || node->stored;
+        if (result && kept && !node->accumulate)
+            clear_halo(lowering, tensor_storage(result));
+    }
 }
 
 ElementType lower_sum_type(const Lowering *lowering) {
@@ -155,7 +241,7 @@ Expr *lower_random_active(Lowering *lowering, const Node *node) {
 
 Expr *lower_random(Lowering *lowering, const Node *node, Expr *const *index) {
     lowering->kernel->uses_random = true;
-    Expr *element = tensor_offset(lowering, node->y, index);
+    Expr *element = element_number(lowering, node->y, index);
     return call(lowering->builder, TYPE_REAL, "RANDOM_UNIFORM", 1, &element);
 }
 
@@ -188,7 +274,9 @@ static Expr *element_value(Lowering *lowering, const Node *node, Expr *const *in
         for (int i = 0; i < node->input_count; i++)
             x[i] = input_value(lowering, node, i, index, fused, value);
     if (forward)
-        return node->op->value(lowering, node, x, index);
+        return (node->recomputed && node->op->value_again
+                    ? node->op->value_again
+                    : node->op->value)(lowering, node, x, index);
     Expr *y = NULL, *dy = value;
     if (flags & OP_GRADIENT_READS_OUTPUT)
         y = tensor_load(lowering, node->y, index);
@@ -228,15 +316,6 @@ void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr
     const Node *next = lowering->group->nodes[position + 1];
     lower_result(lowering, next, index,
                  element_value(lowering, next, index, tensor_storage(result), value));
-}
-
-void lower_clear_result(Lowering *lowering, const Node *node) {
-    if (node->accumulate)
-        return;
-    Expr *index[MAX_AXES];
-    int opened = open_tensor(lowering, node->dx, index);
-    tensor_store(lowering, node->dx, index, number(lowering->builder, 0));
-    close_blocks(lowering->builder, opened);
 }
 
 /* ---- Nodes ---- */
@@ -281,6 +360,7 @@ Kernel *lower_group(Arena *arena, const Graph *graph, const Group *group,
     Kernel *kernel = ARENA_NEW(arena, Kernel);
     builder_init(&kernel->builder, arena, &kernel->body);
     Lowering lowering = {&kernel->builder, kernel, arena, group, options, graph};
+    clear_halos(&lowering);
     lower_node(&lowering, group->nodes[0]);
     assert(kernel->builder.depth == 0);
     return kernel;

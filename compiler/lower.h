@@ -30,6 +30,7 @@ typedef struct LowerOptions {
     int level;         /* 0: plain loops, sums in double; 1: vector and parallel loops */
     int vector_length; /* reals in a vector of the target; 1: no vectors */
     int registers;     /* vector registers of the target */
+    bool winograd;     /* convolutions by minimal filtering where that is faster */
     int threads;
     int max_batch;
 } LowerOptions;
@@ -66,8 +67,6 @@ int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index);
  * each element, in any order. Adds to dx where the node accumulates, feeds the fused nodes behind,
  * stores what anybody reads later. */
 void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value);
-/* dx = 0 before scattering into it with tensor_add, unless the node accumulates (OP_SCATTERS). */
-void lower_clear_result(Lowering *lowering, const Node *node);
 /* The type for sums: double at level 0, real above. */
 ElementType lower_sum_type(const Lowering *lowering);
 /* A uniform number in [0,1) for an element of a random layer, the same in forward and backward; and

@@ -6,9 +6,11 @@
 #include "expand.h"
 #include "explain.h"
 #include "fuse.h"
+#include "layout.h"
 #include "list.h"
 #include "options.h"
 #include "output.h"
+#include "recompute.h"
 #include "schedule.h"
 
 #include <stdio.h>
@@ -32,6 +34,9 @@ typedef struct Compilation {
     LowerOptions lowering;
     Kernels *kernels;
     Plan *plan;
+    const bool *dropped; /* by layer: outputs that the backward pass makes again; NULL: none */
+    int64_t full_peak;   /* bytes that training would need without that; 0: nothing is dropped */
+    bool trial;          /* this run only asks how much memory it takes */
     Outputs *outputs;
     int status; /* where a phase fails for another reason than the description */
 } Compilation;
@@ -48,7 +53,8 @@ static bool complain(Compilation *compilation, const char *format, ...) {
 }
 
 static bool dump_wanted(const Compilation *compilation, const char *what) {
-    return compilation->options->dump && strcmp(compilation->options->dump, what) == 0;
+    return !compilation->trial && compilation->options->dump &&
+           strcmp(compilation->options->dump, what) == 0;
 }
 
 /* ---- The phases ---- */
@@ -98,9 +104,29 @@ static bool write_dot(Compilation *compilation) {
     return true;
 }
 
+static LowerOptions lower_options(const Compilation *compilation) {
+    const Options *options = compilation->options;
+    bool vectors = option_pass_enabled(options, PASS_VECTORISE);
+    size_t number_bytes = options->double_precision ? sizeof(double) : sizeof(float);
+    int batch = options->batch ? options->batch : compilation->network->train.batch;
+    return (LowerOptions){.level = options->level,
+                          .vector_length =
+                              vectors ? target_vector_length(options->target, number_bytes) : 1,
+                          .registers = options->target->vector_registers,
+                          .winograd = option_pass_enabled(options, PASS_WINOGRAD),
+                          .threads = options->threads,
+                          .max_batch = batch ? batch : DEFAULT_BATCH};
+}
+
 static bool build_graph(Compilation *compilation) {
     compilation->graph =
         graph_build(compilation->arena, compilation->network, compilation->options->infer_only);
+    if (compilation->dropped)
+        recompute_apply(compilation->graph, compilation->dropped,
+                        option_pass_enabled(compilation->options, PASS_FUSE));
+    compilation->lowering = lower_options(compilation);
+    if (option_pass_enabled(compilation->options, PASS_LAYOUT))
+        layout_assign(compilation->graph, compilation->lowering.vector_length);
     if (!graph_verify(compilation->graph, stderr))
         return complain(compilation, "internal error: the graph is not consistent");
     if (dump_wanted(compilation, "graph"))
@@ -128,21 +154,7 @@ static bool fuse(Compilation *compilation) {
     return true;
 }
 
-static LowerOptions lower_options(const Compilation *compilation) {
-    const Options *options = compilation->options;
-    bool vectors = option_pass_enabled(options, PASS_VECTORISE);
-    size_t number_bytes = options->double_precision ? sizeof(double) : sizeof(float);
-    int batch = options->batch ? options->batch : compilation->network->train.batch;
-    return (LowerOptions){.level = options->level,
-                          .vector_length =
-                              vectors ? target_vector_length(options->target, number_bytes) : 1,
-                          .registers = options->target->vector_registers,
-                          .threads = options->threads,
-                          .max_batch = batch ? batch : DEFAULT_BATCH};
-}
-
 static bool lower(Compilation *compilation) {
-    compilation->lowering = lower_options(compilation);
     compilation->kernels =
         kernels_create(compilation->arena, compilation->network, compilation->lowering.max_batch);
     for (int i = 0; i < PROGRAM_COUNT; i++) {
@@ -208,10 +220,11 @@ static bool share_kernels(Compilation *compilation) {
 
 static bool plan(Compilation *compilation) {
     const Options *options = compilation->options;
-    const PlanOptions plan_options = {.max_batch = compilation->lowering.max_batch,
-                                      .real_size = options->double_precision ? (int)sizeof(double)
-                                                                             : (int)sizeof(float),
-                                      .memory_limit = options->memory_limit};
+    const PlanOptions plan_options = {
+        .max_batch = compilation->lowering.max_batch,
+        .real_size = options->double_precision ? (int)sizeof(double) : (int)sizeof(float),
+        .memory_limit = compilation->trial ? 0 : options->memory_limit,
+        .full_peak = compilation->full_peak};
     compilation->plan = plan_memory(compilation->arena, compilation->graph, compilation->kernels,
                                     &plan_options, compilation->diagnostics);
     if (!compilation->plan)
@@ -223,9 +236,61 @@ static bool plan(Compilation *compilation) {
     return true;
 }
 
+/* From the graph to the memory plan, in this order. */
+static bool (*const planned[])(Compilation *compilation) = {
+    build_graph, fuse, lower, vectorise, parallelise, share_kernels, plan};
+
+static bool make_program(Compilation *compilation) {
+    bool good = true;
+    for (size_t i = 0; good && i < sizeof planned / sizeof planned[0]; i++)
+        good = planned[i](compilation);
+    return good;
+}
+
+static bool drop_until_fits(Compilation *compilation, RecomputeSearch *search, int64_t full_peak) {
+    const size_t layers = (size_t)compilation->network->layer_count;
+    const int64_t limit = compilation->options->memory_limit;
+    bool *best = ARENA_ARRAY(compilation->arena, bool, layers), good = true;
+    int64_t peak = full_peak, best_peak = full_peak;
+    while (good && peak > limit) {
+        int64_t excess = (peak - limit) / compilation->plan->options.real_size + 1;
+        compilation->dropped = recompute_shrink(search, excess);
+        if (!compilation->dropped)
+            break;
+        good = make_program(compilation);
+        peak = good ? compilation->plan->peak_train : peak;
+        if (peak < best_peak) {
+            best_peak = peak;
+            memcpy(best, compilation->dropped, layers * sizeof *best);
+        }
+    }
+    compilation->dropped = best_peak < full_peak ? best : NULL;
+    compilation->full_peak = best_peak < full_peak ? full_peak : 0;
+    return good;
+}
+
+/* As long as training needs more than --mem allows, drops more of what the backward pass can make
+ * again. What cannot be reached is reported when the program is then made. */
+static bool fit_memory(Compilation *compilation) {
+    const Options *options = compilation->options;
+    compilation->trial = true;
+    bool good = make_program(compilation);
+    const int64_t full_peak = good ? compilation->plan->peak_train : 0;
+    if (good && full_peak > options->memory_limit &&
+        compilation->plan->peak_infer <= options->memory_limit) {
+        RecomputeSearch *search = recompute_search(compilation->arena, compilation->network,
+                                                   compilation->lowering.max_batch,
+                                                   option_pass_enabled(options, PASS_FUSE));
+        good = drop_until_fits(compilation, search, full_peak);
+    }
+    compilation->trial = false;
+    return good;
+}
+
 static bool write_report(Compilation *compilation) {
     const Options *options = compilation->options;
     const ReportInput input = {.network = compilation->network,
+                               .graph = compilation->graph,
                                .plan = compilation->plan,
                                .sources = compilation->sources};
     const char *path = options->report_path ? options->report_path : "-";
@@ -286,6 +351,9 @@ static bool kernels_wanted(const Options *options) {
     return program_wanted(options) || report_wanted(options) || options->dump ||
            options->memory_limit;
 }
+static bool limit_wanted(const Options *options) {
+    return options->memory_limit && !options->infer_only;
+}
 static bool only_check(const Options *options) {
     return !program_wanted(options) && !report_wanted(options) && !options->dump && !options->dot &&
            !options->explain;
@@ -299,13 +367,8 @@ static const struct {
     {read_description, always},
     {infer_shapes, always},
     {write_explanation, explanation_wanted},
-    {build_graph, kernels_wanted},
-    {fuse, kernels_wanted},
-    {lower, kernels_wanted},
-    {vectorise, kernels_wanted},
-    {parallelise, kernels_wanted},
-    {share_kernels, kernels_wanted},
-    {plan, kernels_wanted},
+    {fit_memory, limit_wanted},
+    {make_program, kernels_wanted},
     {write_report, report_wanted},
     {write_dot, dot_wanted},
     {write_program, program_wanted},

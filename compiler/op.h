@@ -69,6 +69,13 @@ typedef struct ParameterSpec {
     int64_t fan_in, fan_out;
 } ParameterSpec;
 
+/* A tensor that the training forward pass keeps for the gradients. */
+typedef struct SavedSpec {
+    Dims dims;
+    bool per_example; /* then it has the output's extents, and lies in memory like it */
+    bool byte;        /* holds whole numbers up to 255 */
+} SavedSpec;
+
 /* A sliding window over the spatial axes, resolved (pad=same, defaults). Extents per spatial axis.
  */
 typedef struct Window {
@@ -115,8 +122,10 @@ typedef enum OpFlags {
     OP_MODE = 1 << 5,     /* training runs lower_forward, evaluation is elementwise `value` */
     OP_GRADIENT_READS_INPUT = 1 << 6,  /* the data gradient reads x */
     OP_GRADIENT_READS_OUTPUT = 1 << 7, /* the data gradient reads y */
-    OP_SCATTERS = 1 << 8 /* the data gradient adds to elements of dx in no order: nothing can fuse
-                            behind it */
+    OP_CONVOLUTION = 1 << 9, /* windows of x times parameters[0], as in ops/convolution.h */
+    OP_READS_FLAT = 1 << 10, /* reads x, and writes dx, as one vector in C order */
+    OP_GRADIENTS_TOGETHER = 1 << 11, /* lower_data_gradient makes the parameters' gradients too */
+    OP_SAVES_FOR_INPUT = 1 << 8 /* where it saves something, the data gradient does not read x */
 } OpFlags;
 
 typedef struct OpDef {
@@ -132,12 +141,15 @@ typedef struct OpDef {
     /* Fills specs and returns how many; NULL: none. */
     int (*parameters)(Counter *counter, const Layer *layer, ParameterSpec *specs);
     void (*cost)(Counter *counter, const Layer *layer, Cost *cost); /* NULL: nothing */
-    /* Extents of tensors kept from the training forward pass for the gradients; NULL: none. */
-    int (*saved)(const Layer *layer, Dims *dims);
+    /* Tensors kept from the training forward pass for the gradients: returns how many. NULL: none. */
+    int (*saved)(const Layer *layer, SavedSpec *specs);
 
     /* Elementwise kinds give the value of one output element and the derivative; the rest follows.
      */
     Expr *(*value)(Lowering *lowering, const Node *node, Expr *const *x, Expr *const *index);
+    /* OP_MODE kinds: the value in training once more, from what the forward pass saved. Kinds with
+     * running statistics have it if they can run twice in a step. */
+    Expr *(*value_again)(Lowering *lowering, const Node *node, Expr *const *x, Expr *const *index);
     /* dL/dx_input for one element, from dL/dy; x entries or y are NULL unless the flags ask. */
     Expr *(*derivative)(Lowering *lowering, const Node *node, int input, Expr *const *x, Expr *y,
                         Expr *dy, Expr *const *index);

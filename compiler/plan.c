@@ -79,7 +79,8 @@ static bool piece_bytes(const PlanOptions *options, int64_t elements, bool per_e
 
 typedef struct Planner {
     Plan *plan;
-    bool fits; /* everything so far can be counted */
+    bool fits;          /* everything so far can be counted */
+    int64_t late_bytes; /* the end of the pieces that only backward_input touches */
 } Planner;
 
 static Placement *add_placement(Planner *planner, const void *key, int64_t elements,
@@ -108,7 +109,7 @@ static Placement *tensor_placement(Planner *planner, Tensor *tensor) {
     Placement *placement = planner->plan->index->items[find_slot(planner->plan->index, tensor)];
     if (placement != NULL)
         return placement;
-    placement = add_placement(planner, tensor, tensor->elements, tensor->per_example, tensor->type);
+    placement = add_placement(planner, tensor, tensor->storage, tensor->per_example, tensor->type);
     placement->tensor = tensor;
     return placement;
 }
@@ -137,6 +138,7 @@ static void touch(Planner *planner, const Step *step, const Buffer *argument) {
     if (placement->step == NULL) {
         placement->step = step;
         placement->sequence = sequence;
+        placement->late = step->program == PROGRAM_BACKWARD_INPUT;
         placement->read_first = !argument->written;
     }
     if (placement->fixed)
@@ -188,6 +190,8 @@ static bool alive_together(const Placement *a, const Placement *b) {
 /* Larger first; of equal ones the one that comes earlier. */
 static int compare_size(const void *a, const void *b) {
     const Placement *x = *(Placement *const *)a, *y = *(Placement *const *)b;
+    if (x->late != y->late)
+        return x->late ? 1 : -1;
     if (x->bytes != y->bytes)
         return x->bytes > y->bytes ? -1 : 1;
     return x->number - y->number;
@@ -222,6 +226,10 @@ static void insert_by_offset(Placement **placed, int count, Placement *piece) {
 static void note_end(Planner *planner, const Placement *piece) {
     int64_t end = 0;
     planner->fits = planner->fits && checked_add(piece->offset, piece->bytes, &end);
+    if (piece->late) {
+        planner->late_bytes = end > planner->late_bytes ? end : planner->late_bytes;
+        return;
+    }
     for (int s = 0; s < SEQUENCE_COUNT; s++)
         if (piece->in_sequence[s] && planner->plan->sequence_bytes[s] < end)
             planner->plan->sequence_bytes[s] = end;
@@ -272,7 +280,7 @@ static void find_peak(Plan *plan, Sequence sequence) {
     int64_t *scratch = ARENA_ARRAY(plan->arena, int64_t, length);
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
-        if (!piece->in_sequence[sequence])
+        if (!piece->in_sequence[sequence] || piece->late)
             continue;
         int64_t *change = piece->scratch != NULL ? scratch : tensors;
         change[piece->first] += piece->bytes;
@@ -321,11 +329,12 @@ static bool sum_up(Plan *plan, const Graph *graph) {
     return true;
 }
 
-static void set_offsets(Plan *plan, const Graph *graph) {
+static void set_offsets(Plan *plan, const Graph *graph, int64_t late_bytes) {
     int64_t size = plan->options.real_size, bytes = 0;
     for (int i = 0; i < SEQUENCE_COUNT; i++)
         bytes = plan->sequence_bytes[i] > bytes ? plan->sequence_bytes[i] : bytes;
     plan->arena_size = bytes / size;
+    plan->late_arena_size = (late_bytes > bytes ? late_bytes : bytes) / size;
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
         if (piece->tensor == NULL)
@@ -363,6 +372,11 @@ static void report_too_much(const Plan *plan, int64_t peak, Diagnostics *diagnos
         diagnostic_note(error, layer != NULL ? layer->where : nowhere, "%s takes %" PRId64 " bytes",
                         placement_name(plan->arena, order[i]), order[i]->bytes);
     }
+    if (plan->options.full_peak != 0)
+        diagnostic_note(error, nowhere,
+                        "recomputing in the backward pass what can be brings %" PRId64
+                        " bytes down to %" PRId64,
+                        plan->options.full_peak, plan->peak_train);
     diagnostic_hint(error, "a smaller --batch needs less");
 }
 
@@ -383,7 +397,7 @@ Plan *plan_memory(Arena *arena, const Graph *graph, const Kernels *kernels,
     plan->options = *options;
     plan->index = create_index(arena, kernels);
     memcpy(plan->sequence_length, kernels->sequence_length, sizeof plan->sequence_length);
-    Planner planner = {plan, true};
+    Planner planner = {plan, true, 0};
     place_fixed(&planner, graph);
     find_lives(&planner, graph, kernels);
     place_all(&planner);
@@ -394,7 +408,7 @@ Plan *plan_memory(Arena *arena, const Graph *graph, const Kernels *kernels,
         diagnostic_hint(error, "a smaller --batch or input needs less");
         return NULL;
     }
-    set_offsets(plan, graph);
+    set_offsets(plan, graph, planner.late_bytes);
     return check_limit(plan, diagnostics) ? plan : NULL;
 }
 
@@ -409,7 +423,8 @@ const char *placement_name(Arena *arena, const Placement *placement) {
 
 static bool verify_piece(const Plan *plan, const Placement *piece, FILE *stream) {
     const char *problem = NULL;
-    int64_t end = plan->arena_size * plan->options.real_size;
+    int64_t size = piece->late ? plan->late_arena_size : plan->arena_size;
+    int64_t end = size * plan->options.real_size;
     if (piece->offset < 0 || piece->bytes < 0 || piece->bytes > end - piece->offset)
         problem = "lies outside the arena";
     else if (piece->offset % PLAN_ALIGNMENT != 0)
@@ -448,9 +463,10 @@ void plan_dump(const Plan *plan, FILE *stream) {
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
         bool both = piece->in_sequence[0] && piece->in_sequence[1];
-        fprintf(stream, "  %12" PRId64 " +%-12" PRId64 " %s %d..%d: %s\n", piece->offset,
+        fprintf(stream, "  %12" PRId64 " +%-12" PRId64 " %s %d..%d: %s%s\n", piece->offset,
                 piece->bytes, both ? "both" : names[piece->in_sequence[SEQUENCE_TRAINING]],
-                piece->first, piece->last, placement_name(plan->arena, piece));
+                piece->first, piece->last, placement_name(plan->arena, piece),
+                piece->late ? " (backward_input)" : "");
     }
     fprintf(stream, "  evaluation %" PRId64 ", training %" PRId64 " bytes\n",
             plan->sequence_bytes[SEQUENCE_EVALUATION], plan->sequence_bytes[SEQUENCE_TRAINING]);

@@ -5,11 +5,12 @@
  * sequence that touches it to the last, as the arguments of the calls say; a tensor that no call
  * passes (it exists only inside a fused group) gets no memory. Input and output are alive
  * throughout and lie at the same place in both sequences; the input's gradient stays alive once it
- * is there; a scratch buffer lives for one step. Placement is greedy by size: in decreasing order
- * of size each piece goes into the smallest gap that it fits between those already placed that are
- * alive at the same time (offline dynamic storage allocation; Pisarchyk and Lee, "Efficient memory
- * management for deep neural net inference", 2020, section 5.2). Pieces start at multiples of 64
- * bytes. */
+ * is there; a scratch buffer lives for one step. What only backward_input touches is placed last
+ * and may lie behind the rest: the arena grows when that program is first run, and training does
+ * not count it. Placement is greedy by size: in decreasing order of size each piece goes into the
+ * smallest gap that it fits between those already placed that are alive at the same time (offline
+ * dynamic storage allocation; Pisarchyk and Lee, "Efficient memory management for deep neural net
+ * inference", 2020, section 5.2). Pieces start at multiples of 64 bytes. */
 #ifndef CNNC_PLAN_H
 #define CNNC_PLAN_H
 
@@ -21,6 +22,7 @@ typedef struct PlanOptions {
     int max_batch;
     int real_size;        /* bytes of the program's number type: 4 or 8 */
     int64_t memory_limit; /* --mem in bytes; 0: none */
+    int64_t full_peak;    /* of training if nothing were recomputed; 0: nothing is */
 } PlanOptions;
 
 /* A piece of the arena that is in use for some steps. */
@@ -31,6 +33,7 @@ typedef struct Placement {
     const Step *step;      /* the call that first touches it; NULL: none does */
     Sequence sequence;     /* of `step` */
     bool fixed;            /* the input or an output: placed before the others */
+    bool late;             /* only backward_input touches it: placed after the others */
     bool read_first; /* its first use reads what nothing has written: an error but for input */
     bool in_sequence[SEQUENCE_COUNT];
     int first, last; /* steps of its sequence, inclusive; everything where in_sequence is both */
@@ -49,6 +52,7 @@ typedef struct Plan {
     int sequence_length[SEQUENCE_COUNT];    /* steps */
     int64_t sequence_bytes[SEQUENCE_COUNT]; /* of the arena that each sequence uses */
     int64_t arena_size;                     /* reals: what the larger one needs */
+    int64_t late_arena_size;                /* the same with backward_input */
     int64_t input_offset, output_offset, input_gradient_offset; /* reals; 0 where there is none */
 
     /* Bytes, for the report. `activations` (with their gradients and what is saved for them) and

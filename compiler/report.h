@@ -8,6 +8,7 @@
 
 typedef struct ReportInput {
     const Network *network; /* after network_infer */
+    const Graph *graph;     /* what is recomputed */
     const Plan *plan;       /* for the options.max_batch examples that it states */
     const Sources *sources; /* for line numbers */
 } ReportInput;

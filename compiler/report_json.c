@@ -1,3 +1,4 @@
+#include "recompute.h"
 #include "report.h"
 
 #include <inttypes.h>
@@ -63,6 +64,15 @@ static void add_layer(Text *out, const ReportInput *input, const Layer *layer) {
     text_add_character(out, '}');
 }
 
+static void add_recomputed(Text *out, const Graph *graph) {
+    text_add(out, ",\"recomputed\":[");
+    for (int i = 0; i < graph->recomputed_count; i++) {
+        text_add(out, i > 0 ? "," : "");
+        add_string(out, graph->recomputed[i]->name);
+    }
+    text_format(out, "],\"recomputed_flops\":%" PRId64, recomputed_flops(graph));
+}
+
 void report_json(Text *out, const ReportInput *input) {
     const Network *network = input->network;
     text_add(out, "{\"network\":");
@@ -84,5 +94,6 @@ void report_json(Text *out, const ReportInput *input) {
     memory_parts(input->plan, parts);
     for (int i = 0; i < MEMORY_PARTS; i++)
         text_format(out, ",\"%s\":%" PRId64, parts[i].key, parts[i].bytes);
+    add_recomputed(out, input->graph);
     text_add(out, "}}\n");
 }

@@ -1,5 +1,7 @@
 /* The report for people. */
+#include "recompute.h"
 #include "report_table.h"
+#include "wrap.h"
 
 static void add_totals(Text *out, const Network *network) {
     Arena *arena = out->arena;
@@ -32,6 +34,26 @@ static void add_memory(Text *out, const Plan *plan) {
     }
 }
 
+/* "recomputed  3 layers, 1.2 MFLOP more for an example: relu1, bn2, relu2" */
+static void add_recomputed(Text *out, const ReportInput *input) {
+    const Graph *graph = input->graph;
+    if (graph->recomputed_count == 0)
+        return;
+    text_format(
+        out,
+        "\nrecomputed in the backward pass: %d layer%s, %sFLOP more for an example (%.1f %% "
+        "of a step)\ninstead of a peak of %s\n",
+        graph->recomputed_count, graph->recomputed_count == 1 ? "" : "s",
+        scaled_text(out->arena, recomputed_flops(graph)),
+        100.0 * (double)recomputed_flops(graph) / (3.0 * (double)input->network->cost.flops),
+        bytes_text(out->arena, input->plan->options.full_peak));
+    Text names;
+    text_init(&names, out->arena);
+    for (int i = 0; i < graph->recomputed_count; i++)
+        text_format(&names, "%s%s", i > 0 ? ",\001" : "", graph->recomputed[i]->name);
+    wrap_line(out, 2, 0, names.bytes);
+}
+
 void report_text(Text *out, const ReportInput *input) {
     const Network *network = input->network;
     text_format(out, "%s: %s -> %s\n\n", network->name,
@@ -41,4 +63,5 @@ void report_text(Text *out, const ReportInput *input) {
     table_print_text(out, &table, table.row_count - 1);
     add_totals(out, network);
     add_memory(out, input->plan);
+    add_recomputed(out, input);
 }

@@ -38,6 +38,21 @@ static bool constant_trips(const Stmt *loop, double *trips) {
     return true;
 }
 
+static Work loop_work(const Stmt *loop, Work body, const Builder *builder) {
+    double trips;
+    bool fixed = constant_trips(loop, &trips), expected = loop->expected_trips > 0;
+    if (!fixed && expected) {
+        trips = loop->expected_trips;
+        fixed = !loop->expected_per_example;
+    } else if (!fixed) {
+        trips = 1 / (double)loop->step;
+    }
+    if (fixed)
+        return (Work){body.fixed * trips, body.per_example * trips};
+    bool batch = expected || mentions(loop->end, builder->batch);
+    return batch ? (Work){0, body.per_example + body.fixed * trips} : body;
+}
+
 static Work block_work(const Block *block, const Builder *builder) {
     Work sum = {0, 0};
     for (const Stmt *stmt = block->first; stmt; stmt = stmt->next) {
@@ -47,15 +62,8 @@ static Work block_work(const Block *block, const Builder *builder) {
         Work body = block_work(&stmt->body, builder), other = block_work(&stmt->otherwise, builder);
         work.fixed += body.fixed + other.fixed;
         work.per_example += body.per_example + other.per_example;
-        double trips = 1;
-        if (stmt->kind == STMT_FOR && !constant_trips(stmt, &trips)) {
-            bool batch = mentions(stmt->end, builder->batch);
-            work.per_example += batch ? work.fixed / (double)stmt->step : 0;
-            work.fixed = batch ? 0 : work.fixed;
-        } else if (stmt->kind == STMT_FOR) {
-            work.fixed *= trips;
-            work.per_example *= trips;
-        }
+        if (stmt->kind == STMT_FOR)
+            work = loop_work(stmt, work, builder);
         sum.fixed += work.fixed;
         sum.per_example += work.per_example;
     }
@@ -134,17 +142,23 @@ static bool is_vector_code(const Block *block) {
     return false;
 }
 
-/* The one scalar that a block adds to; *other is set where it assigns anything else from outside.
- */
-static void find_sums(const Block *block, Variable **sum, bool *other) {
+/* The scalars that a block adds to, and nothing else that it assigns from outside; false where it
+ * does more. */
+static bool find_sums(const Block *block, Stmt *loop) {
     for (const Stmt *stmt = block->first; stmt; stmt = stmt->next) {
-        if (stmt->kind == STMT_ASSIGN && stmt->add && (*sum == NULL || *sum == stmt->variable))
-            *sum = stmt->variable;
-        else if (stmt->kind == STMT_ASSIGN || stmt->kind == STMT_STORE)
-            *other = true;
-        find_sums(&stmt->body, sum, other);
-        find_sums(&stmt->otherwise, sum, other);
+        if (stmt->kind == STMT_STORE || (stmt->kind == STMT_ASSIGN && !stmt->add))
+            return false;
+        int known = 0;
+        while (known < loop->simd_sum_count && loop->simd_sums[known] != stmt->variable)
+            known++;
+        if (stmt->kind == STMT_ASSIGN && known == MAX_SIMD_SUMS)
+            return false;
+        if (stmt->kind == STMT_ASSIGN && known == loop->simd_sum_count)
+            loop->simd_sums[loop->simd_sum_count++] = stmt->variable;
+        if (!find_sums(&stmt->body, loop) || !find_sums(&stmt->otherwise, loop))
+            return false;
     }
+    return true;
 }
 
 static void simd_block(Block *block) {
@@ -159,11 +173,7 @@ static void simd_block(Block *block) {
         if (stmt->loop == LOOP_INDEPENDENT) {
             stmt->simd = true;
         } else if (stmt->loop == LOOP_REDUCTION) {
-            Variable *sum = NULL;
-            bool other = false;
-            find_sums(&stmt->body, &sum, &other);
-            stmt->simd = sum != NULL && !other;
-            stmt->simd_sum = stmt->simd ? sum : NULL;
+            stmt->simd = find_sums(&stmt->body, stmt) && stmt->simd_sum_count > 0;
         }
     }
 }

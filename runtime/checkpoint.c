@@ -167,7 +167,7 @@ static bool checkpoint_read_optimizer(Network *network, const TrainSettings *set
             } else if (!copy) {
                 good = weights_tensor_fits(path, tensor, parameter, problem) && good;
             } else {
-                weights_copy(file, tensor, numbers + parameter->offset);
+                weights_copy(file, tensor, parameter, numbers + parameter->offset);
             }
         }
     }

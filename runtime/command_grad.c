@@ -117,8 +117,8 @@ RUNTIME_API ExitStatus command_grad(const NetworkInfo *info, const Options *opti
     if (good) {
         network->random_layers = 0;
         double loss = command_grad_run(network, &batch);
-        info->backward_input(network, batch.size);
         good =
+            network_backward_input(network, batch.size, problem) &&
             command_grad_save(network, batch.size, option_text(options, OPTION_GRADS), problem) &&
             (output == NULL || command_grad_save_output(network, batch.size, output, problem));
         printf("loss %.9g\n", loss);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Below this many numbers a batch is read by one thread. */
-#define DATA_PARALLEL 65536
+#define DATA_PARALLEL 8192
 
 RUNTIME_API const DataFormatDef *data_format(DataFormat format) {
     static const DataFormatDef table[] = {

@@ -19,9 +19,11 @@ RUNTIME_API void initialise_parameters(Network *network, uint64_t seed) {
     uint64_t key = random_key(seed, RANDOM_INITIAL_WEIGHTS, 0);
     for (int i = 0; i < network->info->parameter_tensors; i++) {
         const ParameterInfo *parameter = &network->info->parameters[i];
+        const Layout layout = weights_layout(parameter);
         real *data = network->parameters + parameter->offset;
         for (size_t k = 0; k < parameter->size; k++) {
-            data[k] = (real)initialise_number(parameter, key, (uint32_t)i, k);
+            data[layout_place(&layout, k)] =
+                (real)initialise_number(parameter, key, (uint32_t)i, k);
         }
         weights_apply_connections(parameter, data);
     }

@@ -4,7 +4,8 @@
 
 #include "network.h"
 
-/* Sets all parameters from their initialisers; they depend on the seed alone. Numbers are computed
+/* Sets all parameters from their initialisers; they depend on the seed and each element's
+ * number in dense order alone. Numbers are computed
  * in double and rounded once. */
 RUNTIME_API void initialise_parameters(Network *network, uint64_t seed);
 

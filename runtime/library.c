@@ -204,9 +204,48 @@ const long *NETWORK_NAME(parameter_dims)(int index) {
     return parameter != NULL ? parameter->dims : NULL;
 }
 
-NETWORK_REAL *NETWORK_NAME(parameter_data)(NETWORK_NAME(instance) * instance, int index) {
+size_t NETWORK_NAME(parameter_size)(int index) {
     const ParameterInfo *parameter = library_parameter(index);
-    return parameter != NULL ? instance->network->parameters + parameter->offset : NULL;
+    return parameter != NULL ? parameter->size : 0;
+}
+
+/* The parameter and its layout; NULL with a message if there is none of this index. */
+static const ParameterInfo *library_find(NETWORK_NAME(instance) * instance, int index,
+                                         Layout *layout) {
+    const ParameterInfo *parameter = library_parameter(index);
+    problem_clear(&instance->problem);
+    if (parameter == NULL) {
+        problem_add(&instance->problem, "the network has %d parameters, found index %d",
+                    network_info.parameter_tensors, index);
+        return NULL;
+    }
+    *layout = weights_layout(parameter);
+    return parameter;
+}
+
+int NETWORK_NAME(get_parameter)(NETWORK_NAME(instance) * instance, int index,
+                                NETWORK_REAL *values) {
+    Layout layout;
+    const ParameterInfo *parameter = library_find(instance, index, &layout);
+    if (parameter == NULL) {
+        return NETWORK_NAME(error_argument);
+    }
+    layout_gather(&layout, instance->network->parameters + parameter->offset, 0, parameter->size,
+                  values);
+    return NETWORK_NAME(ok);
+}
+
+int NETWORK_NAME(set_parameter)(NETWORK_NAME(instance) * instance, int index,
+                                const NETWORK_REAL *values) {
+    Layout layout;
+    const ParameterInfo *parameter = library_find(instance, index, &layout);
+    if (parameter == NULL) {
+        return NETWORK_NAME(error_argument);
+    }
+    real *data = instance->network->parameters + parameter->offset;
+    layout_scatter(&layout, values, 0, parameter->size, data);
+    weights_apply_connections(parameter, data);
+    return NETWORK_NAME(ok);
 }
 
 #endif

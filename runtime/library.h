@@ -62,7 +62,11 @@ int NETWORK_NAME(parameter_count)(void);
 const char *NETWORK_NAME(parameter_name)(int index);
 int NETWORK_NAME(parameter_rank)(int index);
 const long *NETWORK_NAME(parameter_dims)(int index);
-NETWORK_REAL *NETWORK_NAME(parameter_data)(NETWORK_NAME(instance) * instance, int index);
+size_t NETWORK_NAME(parameter_size)(int index); /* the product of its dims */
+/* Copy a parameter's numbers, in C order of its dims, from and to an instance. */
+int NETWORK_NAME(get_parameter)(NETWORK_NAME(instance) * instance, int index, NETWORK_REAL *values);
+int NETWORK_NAME(set_parameter)(NETWORK_NAME(instance) * instance, int index,
+                                const NETWORK_REAL *values);
 
 #ifdef __cplusplus
 }

@@ -20,6 +20,7 @@ RUNTIME_API void *network_allocate(size_t count, size_t size) {
     if (block == NULL) {
         return NULL;
     }
+    prefer_large_pages(block, bytes + extra);
     uintptr_t address = (uintptr_t)block + sizeof(void *);
     unsigned char *memory =
         block + sizeof(void *) + (NETWORK_ALIGNMENT - address % NETWORK_ALIGNMENT);
@@ -51,6 +52,7 @@ RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem) {
     network->random_layers = 1;
     network->parameters = network_allocate(info->parameter_size, sizeof(real));
     network->arena = network_allocate(info->arena_size, sizeof(real));
+    network->arena_capacity = info->arena_size;
     network->losses = network_allocate((size_t)info->max_batch, sizeof(double));
     network->labels = network_allocate(info->target_is_label ? targets : 0, sizeof(int32_t));
     network->targets = network_allocate(info->target_is_label ? 0 : targets, sizeof(real));
@@ -81,6 +83,22 @@ RUNTIME_API void network_free(Network *network) {
     network_release(network->targets);
     network_release(network->losses);
     free(network);
+}
+
+RUNTIME_API bool network_backward_input(Network *network, int batch, Problem *problem) {
+    const NetworkInfo *info = network->info;
+    if (network->arena_capacity < info->late_arena_size) {
+        real *arena = network_allocate(info->late_arena_size, sizeof(real));
+        if (arena == NULL) {
+            return problem_out_of_memory(problem, "the gradient of the input");
+        }
+        memcpy(arena, network->arena, network->arena_capacity * sizeof(real));
+        network_release(network->arena);
+        network->arena = arena;
+        network->arena_capacity = info->late_arena_size;
+    }
+    info->backward_input(network, batch);
+    return true;
 }
 
 RUNTIME_API size_t network_classes(const NetworkInfo *info) {

@@ -1,5 +1,7 @@
 /* What the network's own part of an emitted file gives to the trainer, and an instance of it.
- * All counts of numbers are in `real`s; tensors are dense, C order, examples first. */
+ * All counts of numbers are in `real`s. Inputs, outputs and targets are dense, C order, examples
+ * first; parameters, and like them their gradients and the optimizer's state, as their layout says.
+ */
 #ifndef CNNC_RUNTIME_NETWORK_H
 #define CNNC_RUNTIME_NETWORK_H
 
@@ -22,6 +24,7 @@ typedef struct ParameterInfo {
     const char *name; /* "conv1.weight" */
     int rank;
     long dims[MAX_TENSOR_RANK];
+    int block;           /* > 1: the first axis lies in blocks of so many, innermost (layout.h) */
     size_t offset, size; /* in Network.parameters, and in .gradients where trainable */
     int trainable;       /* 0: running statistics */
     ParameterInitialiser initialiser;
@@ -58,9 +61,10 @@ typedef struct NetworkInfo {
     int layer_count, parameter_tensors;
     const LayerInfo *layers;
     const ParameterInfo *parameters;
-    size_t parameter_size; /* trainable tensors first, then running statistics */
-    size_t trainable_size; /* = size of gradients */
-    size_t arena_size;     /* activations, their gradients and scratch, for max_batch */
+    size_t parameter_size;  /* trainable tensors first, then running statistics */
+    size_t trainable_size;  /* = size of gradients */
+    size_t arena_size;      /* activations, their gradients and scratch, for max_batch */
+    size_t late_arena_size; /* what the arena has to grow to for backward_input */
     size_t input_offset, output_offset, input_gradient_offset; /* in the arena */
     int target_is_label; /* 1: int32 labels, 0: reals of the output's shape */
     size_t target_size;  /* per example: 1 or the number of positions, or output_size */
@@ -75,7 +79,8 @@ typedef struct NetworkInfo {
     void (*loss)(Network *network, int batch);
     /* After forward_training: fills losses and all gradients of the mean loss (overwrites). */
     void (*backward)(Network *network, int batch);
-    /* After backward: the gradient of the input at arena + input_gradient_offset. */
+    /* After backward: the gradient of the input at arena + input_gradient_offset. To be called
+     * through network_backward_input, which makes room. */
     void (*backward_input)(Network *network, int batch);
 } NetworkInfo;
 
@@ -84,7 +89,8 @@ struct Network {
     real *parameters;      /* info->parameter_size */
     real *gradients;       /* info->trainable_size */
     real *optimizer_state; /* as many as the optimizer needs, owned by the trainer's code */
-    real *arena;           /* info->arena_size */
+    real *arena;           /* info->arena_size; info->late_arena_size once backward_input has run */
+    size_t arena_capacity; /* which of them */
     int32_t *labels;       /* max_batch * target_size, where target_is_label */
     real *targets;         /* the same for real targets */
     double *losses;        /* per example */
@@ -107,6 +113,9 @@ RUNTIME_API void timing_end(Network *network, int layer, TimingPhase phase, doub
  * where info->trainable is 0. */
 RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem);
 RUNTIME_API void network_free(Network *network); /* NULL is allowed */
+/* Runs info->backward_input after backward; the arena grows, and moves, when this is done first.
+ * False if there is no memory for that. */
+RUNTIME_API bool network_backward_input(Network *network, int batch, Problem *problem);
 /* Zeroed memory that begins on a cache line (64 bytes); NULL if there is not enough. */
 RUNTIME_API void *network_allocate(size_t count, size_t size);
 RUNTIME_API void network_release(void *memory);

@@ -2,7 +2,7 @@
 #include "parallel.h"
 
 /* Below this many numbers a parallel loop costs more than it gains. */
-#define OPTIMIZER_ADAM_PARALLEL 32768
+#define OPTIMIZER_ADAM_PARALLEL 8192
 
 RUNTIME_API int optimizer_adam_state_count(const TrainSettings *settings) {
     (void)settings;

@@ -2,7 +2,7 @@
 #include "parallel.h"
 
 /* Below this many numbers a parallel loop costs more than it gains. */
-#define OPTIMIZER_SGD_PARALLEL 65536
+#define OPTIMIZER_SGD_PARALLEL 8192
 
 RUNTIME_API int optimizer_sgd_state_count(const TrainSettings *settings) {
     return settings->momentum != 0 ? 1 : 0;

@@ -18,14 +18,14 @@
 #define PARALLEL_FOR_COLLAPSE_IF(loops, condition)                                                 \
     PRAGMA(omp parallel for schedule(static) collapse(loops) if (condition))
 #define SIMD PRAGMA(omp simd)
-#define SIMD_SUM(variable) PRAGMA(omp simd reduction(+ : variable))
+#define SIMD_SUM(...) PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #else
 #define PARALLEL_FOR
 #define PARALLEL_FOR_IF(condition)
 #define PARALLEL_FOR_COLLAPSE(loops)
 #define PARALLEL_FOR_COLLAPSE_IF(loops, condition)
 #define SIMD
-#define SIMD_SUM(variable)
+#define SIMD_SUM(...)
 #endif
 
 /* Unrolls the loop that follows; with the trip count itself the loop disappears and small arrays

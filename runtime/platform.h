@@ -7,6 +7,9 @@
 
 #include <stdio.h>
 
+/* Asks the system to back large memory with large pages: fewer misses of the address translation
+ * where kernels walk through weights. Without such pages it does nothing. */
+RUNTIME_API void prefer_large_pages(void *memory, size_t bytes);
 RUNTIME_API double clock_seconds(void); /* monotonic where the system can */
 RUNTIME_API bool stream_is_terminal(FILE *stream);
 RUNTIME_API double peak_memory_bytes(void); /* of this process; 0 where unknown */

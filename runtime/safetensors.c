@@ -264,6 +264,17 @@ static void safetensors_header(Text *text, const SafeTensorSource *tensors, size
     }
 }
 
+static void safetensors_write_data(FileWriter *writer, const SafeTensorSource *tensor) {
+    enum { CHUNK = 4096 };
+    const size_t count = safetensors_source_size(tensor);
+    real dense[CHUNK];
+    for (size_t begin = 0; begin < count; begin += CHUNK) {
+        size_t chunk = count - begin < CHUNK ? count - begin : CHUNK;
+        layout_gather(&tensor->layout, tensor->data, begin, chunk, dense);
+        elements_write_reals(writer, dense, chunk);
+    }
+}
+
 RUNTIME_API bool safetensors_write(const char *path, const SafeTensorSource *tensors, size_t count,
                                    const SafeMetadataSource *metadata, size_t metadata_count,
                                    Problem *problem) {
@@ -286,7 +297,7 @@ RUNTIME_API bool safetensors_write(const char *path, const SafeTensorSource *ten
     file_writer_write(&writer, header.data, header.length);
     text_free(&header);
     for (size_t i = 0; i < count; i++) {
-        elements_write_reals(&writer, tensors[i].data, safetensors_source_size(&tensors[i]));
+        safetensors_write_data(&writer, &tensors[i]);
     }
     return file_writer_commit(&writer, problem);
 }

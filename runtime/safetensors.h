@@ -6,6 +6,7 @@
 #define CNNC_SAFETENSORS_H
 
 #include "elements.h"
+#include "layout.h"
 
 #define SAFETENSORS_MAX_RANK 8
 
@@ -40,12 +41,14 @@ RUNTIME_API void safetensors_free(SafeTensors *file);
 RUNTIME_API const SafeTensor *safetensors_find(const SafeTensors *file, const char *name);
 RUNTIME_API const char *safetensors_metadata(const SafeTensors *file, const char *key);
 
-/* One tensor to write; `data` holds the product of dims numbers. */
+/* One tensor to write; `data` holds the product of dims numbers. The file has them in dense order.
+ */
 typedef struct SafeTensorSource {
     char name[256];
     int rank;
     size_t dims[SAFETENSORS_MAX_RANK];
     const real *data;
+    Layout layout; /* of `data` */
 } SafeTensorSource;
 
 typedef struct SafeMetadataSource {

@@ -14,6 +14,7 @@
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* madvise */
 #endif
 #if defined(__GNUC__)
 #define RUNTIME_API static __attribute__((unused))
@@ -61,23 +62,25 @@ static const ParameterInfo network_parameters[] = {
     {"fc1.weight",
      2,
      {HIDDEN, INPUTS},
+     1,
      FC1_WEIGHT,
      HIDDEN *INPUTS,
      1,
      INITIAL_GAUSSIAN,
      0.18,
      NULL},
-    {"fc1.bias", 1, {HIDDEN}, FC1_BIAS, HIDDEN, 1, INITIAL_CONSTANT, 0, NULL},
+    {"fc1.bias", 1, {HIDDEN}, 1, FC1_BIAS, HIDDEN, 1, INITIAL_CONSTANT, 0, NULL},
     {"fc2.weight",
      2,
      {CLASSES, HIDDEN},
+     1,
      FC2_WEIGHT,
      CLASSES *HIDDEN,
      1,
      INITIAL_GAUSSIAN,
      0.25,
      NULL},
-    {"fc2.bias", 1, {CLASSES}, FC2_BIAS, CLASSES, 1, INITIAL_CONSTANT, 0, NULL},
+    {"fc2.bias", 1, {CLASSES}, 1, FC2_BIAS, CLASSES, 1, INITIAL_CONSTANT, 0, NULL},
 };
 
 static const LayerInfo network_layers[] = {
@@ -216,7 +219,8 @@ static const NetworkInfo network_info = {
     .parameters = network_parameters,
     .parameter_size = PARAMETERS,
     .trainable_size = PARAMETERS,
-    .arena_size = ARENA,
+    .arena_size = INPUT_GRADIENT,
+    .late_arena_size = ARENA,
     .input_offset = INPUT,
     .output_offset = FC2,
     .input_gradient_offset = INPUT_GRADIENT,
@@ -249,6 +253,7 @@ static const NetworkInfo network_info = {
 #include "file.c"
 #include "initialise.c"
 #include "json.c"
+#include "layout.c"
 #include "network.c"
 #include "optimizer.c"
 #include "optimizer_adam.c"

@@ -3,6 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+RUNTIME_API Layout weights_layout(const ParameterInfo *parameter) {
+    if (parameter->block <= 1) {
+        return (Layout){.block = 1};
+    }
+    return (Layout){.block = (size_t)parameter->block,
+                    .row = parameter->size / (size_t)parameter->dims[0]};
+}
+
 RUNTIME_API void weights_describe(const ParameterInfo *parameter, const char *prefix,
                                   const real *data, SafeTensorSource *source) {
     snprintf(source->name, sizeof source->name, "%s%s", prefix, parameter->name);
@@ -11,6 +19,7 @@ RUNTIME_API void weights_describe(const ParameterInfo *parameter, const char *pr
         source->dims[i] = (size_t)parameter->dims[i];
     }
     source->data = data;
+    source->layout = weights_layout(parameter);
 }
 
 RUNTIME_API bool weights_tensor_fits(const char *path, const SafeTensor *tensor,
@@ -42,10 +51,18 @@ RUNTIME_API bool weights_tensor_fits(const char *path, const SafeTensor *tensor,
     return good;
 }
 
-RUNTIME_API void weights_copy(const SafeTensors *file, const SafeTensor *tensor, real *out) {
+RUNTIME_API void weights_copy(const SafeTensors *file, const SafeTensor *tensor,
+                              const ParameterInfo *parameter, real *out) {
+    enum { CHUNK = 4096 };
     ElementType type = strcmp(tensor->dtype, "F64") == 0 ? ELEMENT_FLOAT64 : ELEMENT_FLOAT32;
-    size_t count = (tensor->end - tensor->begin) / element_type_info(type)->size;
-    elements_to_real(type, file->data + tensor->begin, count, out);
+    const size_t size = element_type_info(type)->size;
+    const Layout layout = weights_layout(parameter);
+    real dense[CHUNK];
+    for (size_t begin = 0; begin < parameter->size; begin += CHUNK) {
+        size_t chunk = parameter->size - begin < CHUNK ? parameter->size - begin : CHUNK;
+        elements_to_real(type, file->data + tensor->begin + begin * size, chunk, dense);
+        layout_scatter(&layout, dense, begin, chunk, out);
+    }
 }
 
 RUNTIME_API bool weights_connected(const ParameterInfo *parameter, size_t element) {
@@ -61,12 +78,12 @@ RUNTIME_API size_t weights_apply_connections(const ParameterInfo *parameter, rea
     if (parameter->connections == NULL) {
         return 0;
     }
-    size_t pairs = (size_t)parameter->dims[0] * (size_t)parameter->dims[1];
-    size_t each = parameter->size / pairs;
-    for (size_t pair = 0; pair < pairs; pair++) {
-        for (size_t i = 0; i < each && !parameter->connections[pair]; i++) {
-            changed += data[pair * each + i] != 0;
-            data[pair * each + i] = 0;
+    const Layout layout = weights_layout(parameter);
+    for (size_t i = 0; i < parameter->size; i++) {
+        real *weight = &data[layout_place(&layout, i)];
+        if (!weights_connected(parameter, i)) {
+            changed += *weight != 0;
+            *weight = 0;
         }
     }
     return changed;
@@ -106,7 +123,7 @@ RUNTIME_API bool weights_apply(Network *network, const char *path, const SafeTen
     for (int i = 0; good && i < info->parameter_tensors; i++) {
         const ParameterInfo *parameter = &info->parameters[i];
         real *data = network->parameters + parameter->offset;
-        weights_copy(file, safetensors_find(file, parameter->name), data);
+        weights_copy(file, safetensors_find(file, parameter->name), parameter, data);
         size_t changed = weights_apply_connections(parameter, data);
         if (changed > 0) {
             problem_add(warning,

@@ -1,6 +1,7 @@
 /* AVGPOOL: the mean of each window. With count_pad the zeros of the padding count, but what a
  * window of round=ceil covers behind the padding does not; without it only elements of the input
  * count. */
+#include "channels.h"
 #include "common.h"
 #include "pooling.h"
 
@@ -40,33 +41,121 @@ static Expr *counted(Lowering *lowering, const Node *node, const ClippedWindow *
     return convert(b, TYPE_REAL, count);
 }
 
+/* The sum of the window's elements, with loops over them. */
+static ChannelValue lower_window_sum(const Channels *channels, const Node *node,
+                                     const ClippedWindow *clipped, Expr *const *output) {
+    Lowering *lowering = channels->lowering;
+    ChannelValue sum = channel_zero(channels, "sum", lower_sum_type(lowering));
+    LoopKind kind = channels->lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;
+    Expr *tap[MAX_AXES] = {output[AXIS_BATCH]};
+    int opened = pooling_open_window(lowering, clipped, kind, tap);
+    opened += channels_open_lanes(channels, &tap[AXIS_CHANNEL]);
+    channel_add(channels, &sum, tap[AXIS_CHANNEL], tensor_load(lowering, node->x[0], tap));
+    close_blocks(lowering->builder, opened);
+    return sum;
+}
+
+/* Where element `tap` of a window that is not clipped lies. */
+static void tap_index(Builder *b, const Window *window, Expr *const *output, int64_t tap,
+                      Expr **index) {
+    int64_t at[3];
+    pooling_tap(window, tap, at);
+    index[AXIS_BATCH] = output[AXIS_BATCH];
+    index[AXIS_CHANNEL] = output[AXIS_CHANNEL];
+    for (int axis = 0; axis < window->rank; axis++) {
+        Expr *begin = times(b, output[AXIS_SPACE + axis], integer(b, window->stride[axis]));
+        index[AXIS_SPACE + axis] = plus(b, begin, integer(b, at[axis] - window->pad_begin[axis]));
+    }
+}
+
+/* Few elements, none of them outside of the input: the sum is written out. */
+static bool is_unrolled(const Window *window) {
+    bool inside = true;
+    for (int axis = 0; axis < window->rank; axis++)
+        inside = inside && !window_leaves_begin(window, axis) && !window_leaves_end(window, axis);
+    return inside && pooling_taps(window) <= POOLING_UNROLLED;
+}
+
+static Expr *unrolled_sum(Lowering *lowering, const Node *node, Expr *const *output) {
+    const Window *window = &node->layer->window;
+    Expr *sum = NULL;
+    for (int64_t tap = 0; tap < pooling_taps(window); tap++) {
+        Expr *index[MAX_AXES];
+        tap_index(lowering->builder, window, output, tap, index);
+        Expr *value = tensor_load(lowering, node->x[0], index);
+        sum = sum ? plus(lowering->builder, sum, value) : value;
+    }
+    return sum;
+}
+
 static void avgpool_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
+    const Window *window = &node->layer->window;
+    bool unrolled = lower_sum_type(lowering) == TYPE_REAL && is_unrolled(window);
     Expr *index[MAX_AXES];
-    int opened = open_tensor(lowering, node->y, index);
-    ClippedWindow clipped = pooling_clip(lowering, &node->layer->window, index);
-    Expr *tap[MAX_AXES] = {index[AXIS_BATCH], index[AXIS_CHANNEL]};
-    Expr *sum = declare(b, "sum", lower_sum_type(lowering), number(b, 0));
-    int taps = pooling_open_window(lowering, &clipped, LOOP_REDUCTION, tap);
-    local_add(b, sum, tensor_load(lowering, node->x[0], tap));
-    close_blocks(b, taps);
-    lower_result(lowering, node, index, over(b, sum, counted(lowering, node, &clipped, index)));
+    index[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
+    Channels channels = channels_open(lowering, node->y);
+    int opened = 1 + channels.opened + pooling_open_outputs(lowering, window, index);
+    ClippedWindow clipped = pooling_clip(lowering, window, index);
+    ChannelValue sums = {.name = NULL};
+    if (!unrolled)
+        sums = lower_window_sum(&channels, node, &clipped, index);
+    Expr *count = counted(lowering, node, &clipped, index);
+    opened += channels_open_lanes(&channels, &index[AXIS_CHANNEL]);
+    Expr *sum = unrolled ? unrolled_sum(lowering, node, index)
+                         : channel_get(&channels, &sums, index[AXIS_CHANNEL]);
+    lower_result(lowering, node, index, over(b, sum, count));
+    close_blocks(b, opened);
+}
+
+/* Windows that tile the input: each element of one gets the same. */
+static void spread_tile(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    const Window *window = &node->layer->window;
+    Expr *output[MAX_AXES];
+    output[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
+    Channels channels = channels_open(lowering, node->dy);
+    int opened = 1 + channels.opened + pooling_open_outputs(lowering, window, output);
+    opened += channels_open_lanes(&channels, &output[AXIS_CHANNEL]);
+    Expr *count = number(b, (double)pooling_taps(window));
+    Expr *share = over(b, tensor_load(lowering, node->dy, output), count);
+    share = declare(b, "share", TYPE_REAL, share);
+    for (int64_t tap = 0; tap < pooling_taps(window); tap++) {
+        Expr *index[MAX_AXES];
+        tap_index(b, window, output, tap, index);
+        lower_result(lowering, node, index, share);
+    }
+    close_blocks(b, opened);
+}
+
+/* The sum of the shares in the windows around an element. */
+static void gather_shares(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    const Window *window = &node->layer->window;
+    Expr *input[MAX_AXES], *output[MAX_AXES];
+    output[AXIS_BATCH] = input[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
+    Channels channels = channels_open(lowering, node->dx);
+    int opened = 1 + channels.opened + open_space(lowering, LOOP_INDEPENDENT, node->dx, input);
+    ChannelValue sum = channel_zero(&channels, "sum", lower_sum_type(lowering));
+    LoopKind kind = channels.lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;
+    int windows = pooling_open_covering(lowering, window, kind, input, output);
+    ClippedWindow clipped = pooling_clip(lowering, window, output);
+    Expr *count = counted(lowering, node, &clipped, output);
+    windows += channels_open_lanes(&channels, &output[AXIS_CHANNEL]);
+    channel_add(&channels, &sum, output[AXIS_CHANNEL],
+                over(b, tensor_load(lowering, node->dy, output), count));
+    close_blocks(b, windows);
+    opened += channels_open_lanes(&channels, &input[AXIS_CHANNEL]);
+    lower_result(lowering, node, input, channel_get(&channels, &sum, input[AXIS_CHANNEL]));
     close_blocks(b, opened);
 }
 
 static void avgpool_data_gradient(Lowering *lowering, const Node *node) {
-    Builder *b = lowering->builder;
-    lower_clear_result(lowering, node);
-    Expr *index[MAX_AXES];
-    int opened = pooling_open_outputs(lowering, node, index);
-    ClippedWindow clipped = pooling_clip(lowering, &node->layer->window, index);
-    Expr *dy = tensor_load(lowering, node->dy, index);
-    Expr *share =
-        declare(b, "share", TYPE_REAL, over(b, dy, counted(lowering, node, &clipped, index)));
-    Expr *tap[MAX_AXES] = {index[AXIS_BATCH], index[AXIS_CHANNEL]};
-    int taps = pooling_open_window(lowering, &clipped, LOOP_SERIAL, tap);
-    tensor_add(lowering, node->dx, tap, share);
-    close_blocks(b, opened + taps);
+    const Window *window = &node->layer->window;
+    if (pooling_tiles_input(window) && pooling_taps(window) <= POOLING_UNROLLED)
+        spread_tile(lowering, node);
+    else
+        gather_shares(lowering, node);
 }
 
 static const char *const avgpool_samples[] = {
@@ -78,7 +167,6 @@ static const char *const avgpool_samples[] = {
 
 const OpDef op_avgpool = {.name = "AVGPOOL",
                           .summary = "mean of each window",
-                          .flags = OP_SCATTERS,
                           .attributes = avgpool_attributes,
                           .attribute_count = AVGPOOL_ATTRIBUTES,
                           .infer = pooling_infer,

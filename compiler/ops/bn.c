@@ -4,7 +4,12 @@
  * statistics towards them by `momentum`, the variance unbiased; evaluation takes the running
  * statistics. With m numbers per channel, r = 1/sqrt(variance + eps) and d = x - mean, section 3
  * gives dweight = r * sum dy*d        dbias = sum dy dx = weight*r*(dy - (sum dy)/m - d*r*r*(sum
- * dy*d)/m) Sums run in double precision, the variance in a second pass over x: no cancellation. */
+ * dy*d)/m). Each pass reads its tensors twice, once for the sums and once for the result, channel by
+ * channel, so that the second time finds them in the cache. The sum of squared deviations is that
+ * of the distances from an origin, less the part of the mean: with one of the numbers as the origin
+ * nothing cancels that matters (Chan, Golub and LeVeque, "Algorithms for computing the sample
+ * variance", 1983, section 3). */
+#include "channels.h"
 #include "common.h"
 
 enum { BN_EPS, BN_MOMENTUM, BN_AFFINE, BN_ATTRIBUTES };
@@ -47,9 +52,9 @@ static int bn_parameters(Counter *counter, const Layer *layer, ParameterSpec *sp
     return count;
 }
 
-static int bn_saved(const Layer *layer, Dims *dims) {
+static int bn_saved(const Layer *layer, SavedSpec *specs) {
     for (int i = 0; i < SAVED_TENSORS; i++)
-        dims[i] = (Dims){1, {layer->inputs[0]->output.extent[0]}};
+        specs[i] = (SavedSpec){.dims = {1, {layer->inputs[0]->output.extent[0]}}};
     return SAVED_TENSORS;
 }
 
@@ -83,35 +88,40 @@ static Expr *bn_value(Lowering *lowering, const Node *node, Expr *const *x, Expr
 
 /* ---- Training ---- */
 
-/* Opens the loops over all numbers of index[AXIS_CHANNEL]; returns how many. */
-static int open_channel(Lowering *lowering, LoopKind kind, const Tensor *tensor, Expr **index) {
-    index[AXIS_BATCH] = open_batch(lowering->builder, kind);
-    return 1 + open_space(lowering, kind, tensor, index);
-}
-
-/* x minus the channel's mean. */
+/* x minus the channel's mean, or whatever stands for it. */
 static Expr *centred_load(Lowering *lowering, const Node *node, Expr *const *index, Expr *mean) {
     return minus(lowering->builder, tensor_load(lowering, node->x[0], index), mean);
 }
 
-/* The mean, and the sum of squared deviations from it, of index[AXIS_CHANNEL]. */
-static Expr *lower_mean(Lowering *lowering, const Node *node, Expr **index, Expr *count) {
+/* The number that the sums of squares are about: see above. */
+static ChannelValue lower_origin(Channels *channels, const Node *node) {
+    Lowering *lowering = channels->lowering;
     Builder *b = lowering->builder;
-    Expr *sum = declare(b, "sum", TYPE_DOUBLE, number(b, 0));
-    int opened = open_channel(lowering, LOOP_REDUCTION, node->x[0], index);
-    local_add(b, sum, tensor_load(lowering, node->x[0], index));
+    const Tensor *x = node->x[0];
+    ChannelValue origin = channel_value(channels, "origin", TYPE_REAL);
+    Expr *index[MAX_AXES] = {integer(b, 0)};
+    for (int axis = 1; axis < x->rank; axis++)
+        index[AXIS_CHANNEL + axis] = integer(b, x->extent[axis] / 2);
+    int opened = channels_open_lanes(channels, &index[AXIS_CHANNEL]);
+    channel_set(channels, &origin, index[AXIS_CHANNEL], tensor_load(lowering, node->x[0], index));
     close_blocks(b, opened);
-    return declare(b, "mean", TYPE_DOUBLE, over(b, sum, count));
+    return origin;
 }
 
-static Expr *lower_squares(Lowering *lowering, const Node *node, Expr **index, Expr *mean) {
+typedef struct MomentTerms {
+    const Channels *channels;
+    const Node *node;
+    ChannelValue origin;
+} MomentTerms;
+
+static void moment_terms(Lowering *lowering, const void *context, Expr *const *index,
+                         Expr **terms) {
+    const MomentTerms *moments = context;
     Builder *b = lowering->builder;
-    Expr *squares = declare(b, "squares", TYPE_DOUBLE, number(b, 0));
-    int opened = open_channel(lowering, LOOP_REDUCTION, node->x[0], index);
-    Expr *centred = declare(b, "centred", TYPE_DOUBLE, centred_load(lowering, node, index, mean));
-    local_add(b, squares, times(b, centred, centred));
-    close_blocks(b, opened);
-    return squares;
+    Expr *origin = channel_get(moments->channels, &moments->origin, index[AXIS_CHANNEL]);
+    Expr *centred = centred_load(lowering, moments->node, index, origin);
+    terms[0] = declare(b, "distance", lower_sum_type(lowering), centred);
+    terms[1] = times(b, terms[0], terms[0]);
 }
 
 /* running += momentum*(statistic - running). */
@@ -123,114 +133,176 @@ static void update_running(Lowering *lowering, const Node *node, Tensor *running
     tensor_add(lowering, running, channel, times(b, momentum, change));
 }
 
-static void bn_lower_forward(Lowering *lowering, const Node *node) {
+/* What the second sweep needs of a channel. */
+typedef struct Normalisation {
+    ChannelValue mean, scale, shift;
+} Normalisation;
+
+/* Mean and deviation from the sums about the origin: saved, moved into the running statistics, and
+ * left in *n. */
+static void lower_statistics(const Channels *channels, const Node *node, const MomentTerms *moments,
+                             const ChannelSums *sums, Expr *count, Normalisation *n) {
+    Lowering *lowering = channels->lowering;
     Builder *b = lowering->builder;
     BnTensors tensors = bn_tensors(node);
-    Expr *index[MAX_AXES], **channel = &index[AXIS_CHANNEL];
-    Expr *count = declare(b, "count", TYPE_DOUBLE, batch_times(b, space_elements(node->y)));
     /* A single number has no unbiased variance: its biased one, 0, stands for it. */
-    Expr *freedom = declare(
-        b, "freedom", TYPE_DOUBLE,
-        choose(b, greater(b, count, number(b, 1)), minus(b, count, number(b, 1)), number(b, 1)));
-    *channel = open_loop(b, LOOP_INDEPENDENT, "c", node->y->extent[0]);
-    Expr *mean = lower_mean(lowering, node, index, count);
-    Expr *squares = lower_squares(lowering, node, index, mean);
-    Expr *eps = number(b, attribute_number(node->layer, BN_EPS));
-    Expr *variance = plus(b, over(b, squares, count), eps);
+    Expr *less_one = choose(b, greater(b, count, number(b, 1)), minus(b, count, number(b, 1)),
+                            number(b, 1)), *channel;
+    Expr *freedom = declare(b, "freedom", TYPE_DOUBLE, less_one);
+    int opened = channels_open_lanes(channels, &channel);
+    Expr *sum = channel_get(channels, &sums->value[0], channel);
+    Expr *step = declare(b, "step", TYPE_DOUBLE, over(b, sum, count));
+    Expr *spread = minus(b, channel_get(channels, &sums->value[1], channel), times(b, sum, step));
+    Expr *squares = declare(b, "squares", TYPE_DOUBLE, maximum(b, spread, number(b, 0)));
+    Expr *mean = plus(b, step, channel_get(channels, &moments->origin, channel));
+    mean = declare(b, "batch_mean", TYPE_DOUBLE, mean);
+    Expr *variance = plus(b, over(b, squares, count), number(b, attribute_number(node->layer, BN_EPS)));
     Expr *deviation = call(b, TYPE_DOUBLE, "sqrt", 1, &variance);
     Expr *inverse = declare(b, "inverse", TYPE_REAL, over(b, number(b, 1), deviation));
-    tensor_store(lowering, node->saved[SAVED_MEAN], channel, mean);
-    tensor_store(lowering, node->saved[SAVED_INVERSE_DEVIATION], channel, inverse);
-    update_running(lowering, node, tensors.running_mean, channel, mean);
-    update_running(lowering, node, tensors.running_variance, channel, over(b, squares, freedom));
+    tensor_store(lowering, node->saved[SAVED_MEAN], &channel, mean);
+    tensor_store(lowering, node->saved[SAVED_INVERSE_DEVIATION], &channel, inverse);
+    update_running(lowering, node, tensors.running_mean, &channel, mean);
+    update_running(lowering, node, tensors.running_variance, &channel, over(b, squares, freedom));
+    channel_set(channels, &n->mean, channel, mean);
+    if (tensors.weight)
+        inverse = times(b, tensor_load(lowering, tensors.weight, &channel), inverse);
+    channel_set(channels, &n->scale, channel, inverse);
+    if (tensors.bias)
+        channel_set(channels, &n->shift, channel, tensor_load(lowering, tensors.bias, &channel));
+    close_blocks(b, opened);
+}
 
-    Expr *centre = declare(b, "centre", TYPE_REAL, mean);
-    Expr *scale = inverse, *shift = number(b, 0);
-    if (tensors.weight) {
-        Expr *weight = tensor_load(lowering, tensors.weight, channel);
-        scale = declare(b, "scale", TYPE_REAL, times(b, weight, inverse));
-        shift = declare(b, "shift", TYPE_REAL, tensor_load(lowering, tensors.bias, channel));
-    }
-    int opened = open_channel(lowering, LOOP_INDEPENDENT, node->y, index);
-    Expr *centred = centred_load(lowering, node, index, centre);
-    lower_result(lowering, node, index, plus(b, times(b, centred, scale), shift));
-    close_blocks(b, opened + 1);
+static void bn_lower_forward(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    bool affine = bn_tensors(node).weight != NULL;
+    Expr *index[MAX_AXES], *count = batch_times(b, space_elements(node->y));
+    count = declare(b, "count", TYPE_DOUBLE, count);
+    Channels channels = channels_open(lowering, node->y);
+    MomentTerms moments = {&channels, node, lower_origin(&channels, node)};
+    ChannelSums sums = {.count = 2,
+                        .names = {"sum", "square_sum"},
+                        .term = moment_terms,
+                        .context = &moments};
+    channel_sums(&channels, &sums);
+    Normalisation n = {.mean = channel_value(&channels, "mean", TYPE_REAL),
+                       .scale = channel_value(&channels, "scale", TYPE_REAL)};
+    if (affine)
+        n.shift = channel_value(&channels, "shift", TYPE_REAL);
+    lower_statistics(&channels, node, &moments, &sums, count, &n);
+
+    int opened = channels_open_elements(&channels, index);
+    Expr *channel = index[AXIS_CHANNEL];
+    Expr *y = times(b, centred_load(lowering, node, index, channel_get(&channels, &n.mean, channel)),
+                    channel_get(&channels, &n.scale, channel));
+    lower_result(lowering, node, index,
+                 affine ? plus(b, y, channel_get(&channels, &n.shift, channel)) : y);
+    close_blocks(b, opened);
+    channels_close(&channels);
+}
+
+/* With the mean and deviation of the batch that the forward pass saved: the same arithmetic. */
+static Expr *bn_value_again(Lowering *lowering, const Node *node, Expr *const *x,
+                            Expr *const *index) {
+    Builder *b = lowering->builder;
+    BnTensors tensors = bn_tensors(node);
+    Expr *const *channel = &index[AXIS_CHANNEL];
+    Expr *centred = minus(b, x[0], tensor_load(lowering, node->saved[SAVED_MEAN], channel));
+    Expr *scale = tensor_load(lowering, node->saved[SAVED_INVERSE_DEVIATION], channel);
+    if (tensors.weight == NULL)
+        return times(b, centred, scale);
+    scale = times(b, tensor_load(lowering, tensors.weight, channel), scale);
+    return plus(b, times(b, centred, scale), tensor_load(lowering, tensors.bias, channel));
 }
 
 /* ---- Gradients ---- */
 
-/* The sums of dy, and of dy*(x - mean), over index[AXIS_CHANNEL]: two loops, since a vector loop
- * adds to one sum. */
-static Expr *lower_gradient_sum(Lowering *lowering, const Node *node, Expr **index) {
+/* The sums of dy and of dy*(x - mean). */
+static void gradient_terms(Lowering *lowering, const void *context, Expr *const *index,
+                           Expr **terms) {
+    const Node *node = context;
     Builder *b = lowering->builder;
-    Expr *sum = declare(b, "sum", TYPE_DOUBLE, number(b, 0));
-    int opened = open_channel(lowering, LOOP_REDUCTION, node->dy, index);
-    local_add(b, sum, tensor_load(lowering, node->dy, index));
-    close_blocks(b, opened);
-    return sum;
+    Expr *mean = tensor_load(lowering, node->saved[SAVED_MEAN], &index[AXIS_CHANNEL]);
+    terms[0] = tensor_load(lowering, node->dy, index);
+    terms[1] = times(b, terms[0],
+                     declare(b, "centred", lower_sum_type(lowering),
+                             centred_load(lowering, node, index, mean)));
 }
 
-static Expr *lower_product_sum(Lowering *lowering, const Node *node, Expr **index, Expr *mean) {
-    Builder *b = lowering->builder;
-    Expr *sum = declare(b, "product_sum", TYPE_DOUBLE, number(b, 0));
-    int opened = open_channel(lowering, LOOP_REDUCTION, node->dy, index);
-    Expr *dy = tensor_load(lowering, node->dy, index);
-    local_add(b, sum, times(b, dy, centred_load(lowering, node, index, mean)));
-    close_blocks(b, opened);
-    return sum;
+static void lower_gradient_sums(const Channels *channels, const Node *node, ChannelSums *sums) {
+    *sums = (ChannelSums){.count = 2,
+                          .names = {"sum", "product_sum"},
+                          .term = gradient_terms,
+                          .context = node};
+    channel_sums(channels, sums);
 }
 
-static Expr *saved_value(Lowering *lowering, const Node *node, int saved, const char *name,
-                         Expr *const *channel) {
-    Expr *value = tensor_load(lowering, node->saved[saved], channel);
-    return declare(lowering->builder, name, TYPE_REAL, value);
+/* dweight and dbias of a channel, where there are such parameters; returns dweight. */
+static Expr *store_gradients(const Channels *channels, const Node *node, const ChannelSums *sums,
+                             Expr *inverse, Expr *channel) {
+    Lowering *lowering = channels->lowering;
+    Builder *b = lowering->builder;
+    Expr *product = channel_get(channels, &sums->value[1], channel);
+    Expr *slope = declare(b, "projection", TYPE_DOUBLE, times(b, product, inverse));
+    if (node->parameter_gradients[0]) {
+        tensor_store(lowering, node->parameter_gradients[0], &channel, slope);
+        tensor_store(lowering, node->parameter_gradients[1], &channel,
+                     channel_get(channels, &sums->value[0], channel));
+    }
+    return slope;
 }
 
 static void bn_lower_parameter_gradient(Lowering *lowering, const Node *node) {
-    Builder *b = lowering->builder;
-    Expr *index[MAX_AXES], **channel = &index[AXIS_CHANNEL];
-    *channel = open_loop(b, LOOP_INDEPENDENT, "c", node->dy->extent[0]);
-    Expr *mean = saved_value(lowering, node, SAVED_MEAN, "mean", channel);
-    Expr *sum = lower_gradient_sum(lowering, node, index);
-    Expr *product_sum = lower_product_sum(lowering, node, index, mean);
-    Expr *inverse = tensor_load(lowering, node->saved[SAVED_INVERSE_DEVIATION], channel);
-    tensor_store(lowering, node->parameter_gradients[0], channel, times(b, product_sum, inverse));
-    tensor_store(lowering, node->parameter_gradients[1], channel, sum);
-    close_blocks(b, 1);
+    Channels channels = channels_open(lowering, node->dy);
+    ChannelSums sums;
+    Expr *channel;
+    lower_gradient_sums(&channels, node, &sums);
+    int opened = channels_open_lanes(&channels, &channel);
+    Expr *inverse = tensor_load(lowering, node->saved[SAVED_INVERSE_DEVIATION], &channel);
+    store_gradients(&channels, node, &sums, inverse, channel);
+    close_blocks(lowering->builder, opened);
+    channels_close(&channels);
 }
 
-/* With affine the sums stand in the parameter gradients, which come before the data gradient. */
+/* dx, and the parameters' gradients by the way: OP_GRADIENTS_TOGETHER. */
 static void bn_lower_data_gradient(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
-    Expr *index[MAX_AXES], **channel = &index[AXIS_CHANNEL], *sum, *projection;
     Tensor *weight = bn_tensors(node).weight;
-    Expr *count = declare(b, "count", TYPE_DOUBLE, batch_times(b, space_elements(node->dy)));
-    *channel = open_loop(b, LOOP_INDEPENDENT, "c", node->dy->extent[0]);
-    Expr *mean = saved_value(lowering, node, SAVED_MEAN, "mean", channel);
-    Expr *inverse = saved_value(lowering, node, SAVED_INVERSE_DEVIATION, "inverse", channel);
-    Expr *scale = inverse;
-    if (weight) {
-        scale = declare(b, "scale", TYPE_REAL,
-                        times(b, tensor_load(lowering, weight, channel), inverse));
-        projection = tensor_load(lowering, node->parameter_gradients[0], channel);
-        sum = tensor_load(lowering, node->parameter_gradients[1], channel);
-    } else {
-        sum = lower_gradient_sum(lowering, node, index);
-        projection = times(b, lower_product_sum(lowering, node, index, mean), inverse);
-    }
-    Expr *mean_gradient = declare(b, "mean_gradient", TYPE_REAL, over(b, sum, count));
-    Expr *slope = declare(b, "slope", TYPE_REAL, over(b, times(b, projection, inverse), count));
-    int opened = open_channel(lowering, LOOP_INDEPENDENT, node->dx, index);
-    Expr *dy = minus(b, tensor_load(lowering, node->dy, index), mean_gradient);
-    Expr *along = times(b, centred_load(lowering, node, index, mean), slope);
-    lower_result(lowering, node, index, times(b, scale, minus(b, dy, along)));
-    close_blocks(b, opened + 1);
+    Expr *index[MAX_AXES], *channel, *count = batch_times(b, space_elements(node->dy));
+    count = declare(b, "count", TYPE_DOUBLE, count);
+    Channels channels = channels_open(lowering, node->dy);
+    ChannelSums sums;
+    lower_gradient_sums(&channels, node, &sums);
+
+    ChannelValue mean_gradient = channel_value(&channels, "mean_gradient", TYPE_REAL);
+    ChannelValue slope = channel_value(&channels, "slope", TYPE_REAL);
+    ChannelValue scale = channel_value(&channels, "scale", TYPE_REAL);
+    int opened = channels_open_lanes(&channels, &channel);
+    Expr *inverse = tensor_load(lowering, node->saved[SAVED_INVERSE_DEVIATION], &channel);
+    Expr *projection = store_gradients(&channels, node, &sums, inverse, channel);
+    Expr *sum = channel_get(&channels, &sums.value[0], channel);
+    channel_set(&channels, &mean_gradient, channel, over(b, sum, count));
+    channel_set(&channels, &slope, channel, over(b, times(b, projection, inverse), count));
+    channel_set(&channels, &scale, channel,
+                weight ? times(b, tensor_load(lowering, weight, &channel), inverse) : inverse);
+    close_blocks(b, opened);
+
+    opened = channels_open_elements(&channels, index);
+    channel = index[AXIS_CHANNEL];
+    Expr *mean = tensor_load(lowering, node->saved[SAVED_MEAN], &channel);
+    Expr *dy = minus(b, tensor_load(lowering, node->dy, index),
+                     channel_get(&channels, &mean_gradient, channel));
+    Expr *along = times(b, centred_load(lowering, node, index, mean),
+                        channel_get(&channels, &slope, channel));
+    lower_result(lowering, node, index,
+                 times(b, channel_get(&channels, &scale, channel), minus(b, dy, along)));
+    close_blocks(b, opened);
+    channels_close(&channels);
 }
 
 const OpDef op_bn = {.name = "BN",
                      .aliases = "BATCHNORM",
                      .summary = "batch normalisation of each channel",
-                     .flags = OP_MODE | OP_GRADIENT_READS_INPUT,
+                     .flags = OP_MODE | OP_GRADIENT_READS_INPUT | OP_GRADIENTS_TOGETHER,
                      .attributes = bn_attributes,
                      .attribute_count = BN_ATTRIBUTES,
                      .infer = infer_like_input,
@@ -238,6 +310,7 @@ const OpDef op_bn = {.name = "BN",
                      .cost = cost_one_per_output,
                      .saved = bn_saved,
                      .value = bn_value,
+                     .value_again = bn_value_again,
                      .lower_forward = bn_lower_forward,
                      .lower_parameter_gradient = bn_lower_parameter_gradient,
                      .lower_data_gradient = bn_lower_data_gradient,

@@ -221,7 +221,7 @@ static const char *const conv_samples[] = {
 
 const OpDef op_conv = {.name = "CONV",
                        .summary = "convolution with learned filters",
-                       .flags = 0,
+                       .flags = OP_CONVOLUTION,
                        .attributes = conv_attributes,
                        .attribute_count = CONV_ATTRIBUTES,
                        .infer = conv_infer,

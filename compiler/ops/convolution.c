@@ -1,4 +1,7 @@
 #include "convolution.h"
+#include "../winograd.h"
+
+#include "channels.h"
 
 /* Dimensions of the contractions; -1: left out because its extent is 1. */
 typedef struct Dimensions {
@@ -73,6 +76,7 @@ static void add_channel(Convolution *c, bool reduce) {
                                   : add_dimension(&c->contraction, "ic", c->channels, reduce);
 }
 
+/* A dimension of extent 1 is left out: -1. */
 static void set(AxisMap *map, int dimension, int64_t coefficient) {
     if (dimension >= 0) {
         map->coefficient[dimension] = coefficient;
@@ -131,6 +135,8 @@ static Operand weight_operand(const Convolution *c, Tensor *tensor) {
 }
 
 void convolution_forward(Lowering *lowering, const Node *node, int64_t groups) {
+    if (winograd_lower(lowering, node, WINOGRAD_FORWARD))
+        return;
     Convolution c = convolution_of(node, groups);
     c.at.n = add_dimension(&c.contraction, "n", 0, false);
     add_group(&c);
@@ -160,36 +166,139 @@ void convolution_parameter_gradient(Lowering *lowering, const Node *node, int64_
     c.contraction.b = windowed_input(&c, node->x[0]);
     c.contraction.result = weight_operand(&c, node->parameter_gradients[0]);
     c.contraction.connections = node->connections;
-    lower_contraction(lowering, &c.contraction);
+    if (!winograd_lower(lowering, node, WINOGRAD_WEIGHT_GRADIENT))
+        lower_contraction(lowering, &c.contraction);
     if (node->parameter_gradients[1]) {
         lower_bias_gradient(lowering, node, node->parameter_gradients[1]);
     }
 }
 
-void convolution_data_gradient(Lowering *lowering, const Node *node, int64_t groups) {
+/* ---- Data gradient ---- */
+
+/* The input positions i = first + step*q, q < count, of one axis, and the taps k = first_tap +
+ * tap_step*j, j < taps, whose windows' positions (i + P - k*D)/S are whole: for every q and j they
+ * are q + shift - j*reach. All positions at once, with the quotient left to the contraction, is
+ * the phase of step 1, tap_step 1 and divisor S. */
+typedef struct Phase {
+    int64_t first, step, count, first_tap, tap_step, taps, shift, reach, divisor;
+} Phase;
+
+static Phase whole_axis(const Window *window, int axis) {
+    return (Phase){.step = 1,
+                   .count = window->input[axis],
+                   .tap_step = 1,
+                   .taps = window->kernel[axis],
+                   .shift = window->pad_begin[axis],
+                   .reach = window->dilation[axis],
+                   .divisor = window->stride[axis]};
+}
+
+/* The positions that leave the remainder `first` by the stride. */
+static Phase phase_of(const Window *window, int axis, int64_t first) {
+    int64_t stride = window->stride[axis], dilation = window->dilation[axis];
+    int64_t begin = first + window->pad_begin[axis];
+    Phase phase = {.first = first, .step = stride, .tap_step = 1, .divisor = 1};
+    phase.count = (window->input[axis] - first + stride - 1) / stride;
+    while (phase.tap_step * dilation % stride != 0)
+        phase.tap_step++;
+    while (phase.first_tap < phase.tap_step &&
+           (begin - phase.first_tap * dilation) % stride != 0)
+        phase.first_tap++;
+    if (phase.first_tap < phase.tap_step && phase.first_tap < window->kernel[axis])
+        phase.taps = (window->kernel[axis] - 1 - phase.first_tap) / phase.tap_step + 1;
+    phase.shift = (begin - phase.first_tap * dilation) / stride;
+    phase.reach = phase.tap_step * dilation / stride;
+    return phase;
+}
+
+/* dx at the positions of the given phases. */
+static void lower_phase(Lowering *lowering, const Node *node, int64_t groups,
+                        const Phase *phases) {
     Convolution c = convolution_of(node, groups);
     c.at.n = add_dimension(&c.contraction, "n", 0, false);
     add_group(&c);
     add_channel(&c, false);
-    for (int i = 0; i < c.window->rank; i++) {
-        c.at.position[i] =
-            add_dimension(&c.contraction, letter_of(c.window, i, 'i'), c.window->input[i], false);
-    }
+    for (int i = 0; i < c.window->rank; i++)
+        c.at.position[i] = add_dimension(&c.contraction, letter_of(c.window, i, 'i'),
+                                         phases[i].count, false);
     add_filter(&c, true);
-    add_taps(&c, true);
+    for (int i = 0; i < c.window->rank; i++)
+        c.at.tap[i] =
+            add_unless_single(&c.contraction, letter_of(c.window, i, 'k'), phases[i].taps, true);
     c.contraction.a = output_operand(&c, node->dy);
-    for (int i = 0; i < c.window->rank; i++) {
-        AxisMap *map = &c.contraction.a.axis[AXIS_SPACE + i];
-        set(map, c.at.position[i], 1);
-        set(map, c.at.tap[i], -c.window->dilation[i]);
-        map->constant = c.window->pad_begin[i];
-        map->divisor = c.window->stride[i];
-    }
     c.contraction.b = weight_operand(&c, node->parameters[0]);
     c.contraction.result = input_operand(&c, node->dx);
-    map_positions(&c, &c.contraction.result);
+    for (int i = 0; i < c.window->rank; i++) {
+        AxisMap *dy = &c.contraction.a.axis[AXIS_SPACE + i];
+        AxisMap *weight = &c.contraction.b.axis[2 + i];
+        AxisMap *dx = &c.contraction.result.axis[AXIS_SPACE + i];
+        set(dy, c.at.position[i], 1);
+        set(dy, c.at.tap[i], -phases[i].reach);
+        dy->constant = phases[i].shift;
+        dy->divisor = phases[i].divisor;
+        set(weight, c.at.tap[i], phases[i].tap_step);
+        weight->constant = phases[i].first_tap;
+        set(dx, c.at.position[i], phases[i].step);
+        dx->constant = phases[i].first;
+    }
     c.contraction.to_result = true;
     lower_contraction(lowering, &c.contraction);
+}
+
+/* No window covers the positions of these phases: their gradient is zero. */
+static void lower_uncovered(Lowering *lowering, const Node *node, const Phase *phases) {
+    Builder *b = lowering->builder;
+    const Tensor *dx = node->dx;
+    int64_t block = dx->layout.block;
+    Expr *index[MAX_AXES];
+    index[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
+    Expr *channels = open_loop(b, LOOP_INDEPENDENT, "cb", dx->extent[0] / block);
+    for (int i = 0; i < dx->rank - 1; i++) {
+        Expr *q = open_loop(b, LOOP_INDEPENDENT, letter_of(&node->layer->window, i, 'i'),
+                            phases[i].count);
+        index[AXIS_SPACE + i] = plus(b, times(b, q, integer(b, phases[i].step)),
+                                     integer(b, phases[i].first));
+    }
+    Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", block);
+    index[AXIS_CHANNEL] = blocked_index(b, channels, lane, block);
+    lower_result(lowering, node, index, number(b, 0));
+    close_blocks(b, dx->rank + 2);
+}
+
+/* All combinations of the axes' phases from `axis` on. */
+static void lower_phases(Lowering *lowering, const Node *node, int64_t groups, int axis,
+                         Phase *phases) {
+    const Window *window = &node->layer->window;
+    if (axis == window->rank) {
+        bool covered = true;
+        for (int i = 0; i < window->rank; i++)
+            covered = covered && phases[i].taps > 0;
+        if (covered)
+            lower_phase(lowering, node, groups, phases);
+        else
+            lower_uncovered(lowering, node, phases);
+        return;
+    }
+    for (int64_t first = 0; first < window->stride[axis] && first < window->input[axis]; first++) {
+        phases[axis] = phase_of(window, axis, first);
+        lower_phases(lowering, node, groups, axis + 1, phases);
+    }
+}
+
+/* In a blocked layout every remainder of the positions by the stride is a contraction of its own,
+ * without the zeros between the elements of dy. */
+void convolution_data_gradient(Lowering *lowering, const Node *node, int64_t groups) {
+    const Window *window = &node->layer->window;
+    Phase phases[3];
+    if (winograd_lower(lowering, node, WINOGRAD_DATA_GRADIENT))
+        return;
+    if (node->dx->layout.blocked_axis >= 0 && node->dy->layout.blocked_axis >= 0) {
+        lower_phases(lowering, node, groups, 0, phases);
+        return;
+    }
+    for (int i = 0; i < window->rank; i++)
+        phases[i] = whole_axis(window, i);
+    lower_phase(lowering, node, groups, phases);
 }
 
 int convolution_parameters(Counter *counter, const Layer *layer, int64_t filters, int64_t inputs,
@@ -217,20 +326,18 @@ int convolution_parameters(Counter *counter, const Layer *layer, int64_t filters
     return bias ? 2 : 1;
 }
 
+static void gradient_term(Lowering *lowering, const void *node, Expr *const *index, Expr **terms) {
+    terms[0] = tensor_load(lowering, ((const Node *)node)->dy, index);
+}
+
 void lower_bias_gradient(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
-    static const char *const letters[4][3] = {{""}, {"ol"}, {"oh", "ow"}, {"od", "oh", "ow"}};
-    Builder *b = lowering->builder;
-    const Tensor *dy = node->dy;
-    Expr *index[MAX_AXES];
-    index[AXIS_CHANNEL] = open_loop(b, LOOP_INDEPENDENT, "oc", dy->extent[0]);
-    Expr *sum = declare(b, "sum", lower_sum_type(lowering), number(b, 0));
-    index[AXIS_BATCH] = open_batch(b, LOOP_REDUCTION);
-    for (int axis = 1; axis < dy->rank; axis++) {
-        index[AXIS_CHANNEL + axis] =
-            open_loop(b, LOOP_REDUCTION, letters[dy->rank - 1][axis - 1], dy->extent[axis]);
-    }
-    local_add(b, sum, tensor_load(lowering, node->dy, index));
-    close_blocks(b, dy->rank);
-    tensor_store(lowering, bias_gradient, &index[AXIS_CHANNEL], sum);
-    close_blocks(b, 1);
+    Channels channels = channels_open(lowering, node->dy);
+    ChannelSums sums = {.count = 1, .names = {"sum"}, .term = gradient_term, .context = node};
+    Expr *channel;
+    channel_sums(&channels, &sums);
+    int opened = channels_open_lanes(&channels, &channel);
+    tensor_store(lowering, bias_gradient, &channel,
+                 channel_get(&channels, &sums.value[0], channel));
+    close_blocks(lowering->builder, opened);
+    channels_close(&channels);
 }

@@ -87,6 +87,7 @@ static const char *const dwconv_samples[] = {
 
 const OpDef op_dwconv = {.name = "DWCONV",
                          .summary = "depthwise convolution, each channel with its own filters",
+                         .flags = OP_CONVOLUTION,
                          .attributes = dwconv_attributes,
                          .attribute_count = DWCONV_ATTRIBUTES,
                          .infer = dwconv_infer,

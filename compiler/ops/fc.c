@@ -154,6 +154,7 @@ static const char *const fc_samples[] = {
 
 const OpDef op_fc = {.name = "FC",
                      .summary = "fully connected layer; flattens its input",
+                     .flags = OP_READS_FLAT,
                      .attributes = fc_attributes,
                      .attribute_count = FC_ATTRIBUTES,
                      .infer = fc_infer,

@@ -6,7 +6,7 @@ static const char *const gmp_samples[] = {"input 2x5x4 net = CONV(3, 2x2) - GMP 
 
 const OpDef op_gmp = {.name = "GMP",
                       .summary = "global maximum of each channel",
-                      .flags = OP_GRADIENT_READS_INPUT | OP_SCATTERS,
+                      .flags = OP_GRADIENT_READS_INPUT,
                       .infer = global_pooling_infer,
                       .lower_forward = maximum_pooling_forward,
                       .lower_data_gradient = maximum_pooling_data_gradient,

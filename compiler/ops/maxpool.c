@@ -15,10 +15,11 @@ static const char *const maxpool_samples[] = {
 const OpDef op_maxpool = {.name = "MAXPOOL",
                           .aliases = "POOL",
                           .summary = "maximum of each window",
-                          .flags = OP_GRADIENT_READS_INPUT | OP_SCATTERS,
+                          .flags = OP_GRADIENT_READS_INPUT | OP_SAVES_FOR_INPUT,
                           .attributes = maxpool_attributes,
                           .attribute_count = POOL_ATTRIBUTES,
                           .infer = pooling_infer,
+                          .saved = maximum_pooling_saved,
                           .lower_forward = maximum_pooling_forward,
                           .lower_data_gradient = maximum_pooling_data_gradient,
                           .samples = maxpool_samples};

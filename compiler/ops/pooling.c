@@ -87,67 +87,66 @@ int pooling_open_window(Lowering *lowering, const ClippedWindow *clipped, LoopKi
     return window->rank;
 }
 
-Expr *pooling_maximum(Lowering *lowering, const Window *window, Tensor *x, Expr *const *index,
-                      Expr **place) {
-    Builder *b = lowering->builder;
-    ClippedWindow clipped = pooling_clip(lowering, window, index);
-    Expr *tap[MAX_AXES] = {index[AXIS_BATCH], index[AXIS_CHANNEL]};
-    for (int axis = 0; axis < window->rank; axis++) {
-        tap[AXIS_SPACE + axis] = clipped.begin[axis];
-        if (place) {
-            place[AXIS_SPACE + axis] =
-                declare(b, named(lowering, axis_letter(window, axis), "best"), TYPE_INDEX,
-                        clipped.begin[axis]);
-        }
-    }
-    Expr *best = declare(b, "best", TYPE_REAL, tensor_load(lowering, x, tap));
-    int opened = pooling_open_window(lowering, &clipped, LOOP_SERIAL, tap);
-    Expr *value = declare(b, "value", TYPE_REAL, tensor_load(lowering, x, tap));
-    /* The second condition holds for NaN alone. */
-    Expr *better =
-        binary(b, BINARY_OR, greater(b, value, best), unary(b, UNARY_NOT, equal(b, value, value)));
-    if (place) {
-        open_if(b, better);
-        assign(b, best, value);
-        for (int axis = 0; axis < window->rank; axis++) {
-            assign(b, place[AXIS_SPACE + axis], tap[AXIS_SPACE + axis]);
-        }
-        close_blocks(b, 1);
-    } else {
-        assign(b, best, choose(b, better, value, best));
-    }
-    close_blocks(b, opened);
-    return best;
-}
-
-int pooling_open_outputs(Lowering *lowering, const Node *node, Expr **index) {
+static const char *output_letter(const Window *window, int axis) {
     static const char *const letters[] = {"od", "oh", "ow"};
-    Builder *b = lowering->builder;
-    const Window *window = &node->layer->window;
-    index[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
-    index[AXIS_CHANNEL] = open_loop(b, LOOP_INDEPENDENT, "c", node->dy->extent[0]);
+    return window->rank == 1 ? "ol" : letters[3 - window->rank + axis];
+}
+
+int pooling_open_outputs(Lowering *lowering, const Window *window, Expr **index) {
+    int opened = 0;
     for (int axis = 0; axis < window->rank; axis++) {
-        const char *letter = window->rank == 1 ? "ol" : letters[3 - window->rank + axis];
-        index[AXIS_SPACE + axis] = open_loop(b, LOOP_SERIAL, letter, window->output[axis]);
+        Expr *output = integer(lowering->builder, 0);
+        if (window->output[axis] > 1) {
+            output = open_loop(lowering->builder, LOOP_INDEPENDENT, output_letter(window, axis),
+                               window->output[axis]);
+            opened++;
+        }
+        index[AXIS_SPACE + axis] = output;
     }
-    return AXIS_SPACE + window->rank;
+    return opened;
 }
 
-void maximum_pooling_forward(Lowering *lowering, const Node *node) {
-    Expr *index[MAX_AXES];
-    int opened = open_tensor(lowering, node->y, index);
-    Expr *best = pooling_maximum(lowering, &node->layer->window, node->x[0], index, NULL);
-    lower_result(lowering, node, index, best);
-    close_blocks(lowering->builder, opened);
+/* With i = input + pad the windows o with o*stride <= i < o*stride + kernel. */
+int pooling_open_covering(Lowering *lowering, const Window *window, LoopKind kind,
+                          Expr *const *input, Expr **output) {
+    Builder *b = lowering->builder;
+    for (int axis = 0; axis < window->rank; axis++) {
+        const char *letter = output_letter(window, axis);
+        int64_t pad = window->pad_begin[axis], kernel = window->kernel[axis];
+        Expr *stride = integer(b, window->stride[axis]);
+        Expr *place = plus(b, input[AXIS_SPACE + axis], integer(b, pad));
+        Expr *behind = plus(b, over(b, minus(b, place, integer(b, kernel)), stride), integer(b, 1));
+        Expr *before = less(b, place, integer(b, kernel));
+        Expr *begin = choose(b, before, integer(b, 0), behind);
+        Expr *end = plus(b, over(b, place, stride), integer(b, 1));
+        begin = declare(b, named(lowering, letter, "begin"), TYPE_INDEX, begin);
+        end = declare(b, named(lowering, letter, "end"), TYPE_INDEX,
+                      lesser(b, end, integer(b, window->output[axis])));
+        output[AXIS_SPACE + axis] = open_range(b, kind, letter, begin, end, 1);
+    }
+    return window->rank;
 }
 
-void maximum_pooling_data_gradient(Lowering *lowering, const Node *node) {
-    lower_clear_result(lowering, node);
-    Expr *index[MAX_AXES], *place[MAX_AXES] = {NULL};
-    int opened = pooling_open_outputs(lowering, node, index);
-    place[AXIS_BATCH] = index[AXIS_BATCH];
-    place[AXIS_CHANNEL] = index[AXIS_CHANNEL];
-    pooling_maximum(lowering, &node->layer->window, node->x[0], index, place);
-    tensor_add(lowering, node->dx, place, tensor_load(lowering, node->dy, index));
-    close_blocks(lowering->builder, opened);
+bool pooling_tiles_input(const Window *window) {
+    for (int axis = 0; axis < window->rank; axis++) {
+        bool apart = window->stride[axis] == window->kernel[axis] || window->output[axis] == 1;
+        if (!apart || window->pad_begin[axis] != 0 ||
+            window->output[axis] * window->kernel[axis] != window->input[axis])
+            return false;
+    }
+    return true;
+}
+
+int64_t pooling_taps(const Window *window) {
+    int64_t taps = 1;
+    for (int axis = 0; axis < window->rank; axis++)
+        taps *= window->kernel[axis];
+    return taps;
+}
+
+void pooling_tap(const Window *window, int64_t tap, int64_t *at) {
+    for (int axis = window->rank - 1; axis >= 0; axis--) {
+        at[axis] = tap % window->kernel[axis];
+        tap /= window->kernel[axis];
+    }
 }

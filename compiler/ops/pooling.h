@@ -48,18 +48,29 @@ ClippedWindow pooling_clip(Lowering *lowering, const Window *window, Expr *const
 int pooling_open_window(Lowering *lowering, const ClippedWindow *clipped, LoopKind kind,
                         Expr **tap);
 
-/* The maximum over a window, NaN if there is one. Where `place` is not NULL, its spatial entries
- * become where the first maximum is. `index` is the output element; x has the window's input axes.
- */
-Expr *pooling_maximum(Lowering *lowering, const Window *window, Tensor *x, Expr *const *index,
-                      Expr **place);
+/* Opens independent loops over the windows' positions and fills the spatial entries of `index`;
+ * returns how many were opened. */
+int pooling_open_outputs(Lowering *lowering, const Window *window, Expr **index);
 
-/* Opens loops over the elements of dy: independent over examples and channels, in order over the
- * windows of one channel, which may overlap in dx. Fills index; returns how many were opened. */
-int pooling_open_outputs(Lowering *lowering, const Node *node, Expr **index);
+/* Opens loops over the windows that contain the element `input` of the input and fills the spatial
+ * entries of `output`. Returns how many were opened. */
+int pooling_open_covering(Lowering *lowering, const Window *window, LoopKind kind,
+                          Expr *const *input, Expr **output);
 
-/* Maximum pooling over layer->window: forward, and the gradient, which goes to the first maximum of
- * each window in scan order. */
+/* Whether each element of the input is in exactly one window, and no window leaves the input. */
+bool pooling_tiles_input(const Window *window);
+
+/* Elements of a window, counted in scan order. Those of at most POOLING_UNROLLED are written out one
+ * after another. */
+#define POOLING_UNROLLED 16
+int64_t pooling_taps(const Window *window);
+/* Where element `tap` is in its window, along each axis. */
+void pooling_tap(const Window *window, int64_t tap, int64_t *at);
+
+/* Maximum pooling over layer->window (maximum.c): forward, and the gradient, which goes to the first
+ * maximum of each window in scan order. Where windows overlap the training forward pass saves which
+ * element that is. */
+int maximum_pooling_saved(const Layer *layer, SavedSpec *specs);
 void maximum_pooling_forward(Lowering *lowering, const Node *node);
 void maximum_pooling_data_gradient(Lowering *lowering, const Node *node);
 

@@ -10,63 +10,11 @@ import sys
 import numpy as np
 
 import tensors
+from agreement import PRECISIONS, check_same, info_shape, results, samples, write_case
 from harness import Case, Failure, ROOT, check, emit_and_build, layer_kinds, run
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import oracle  # noqa: E402
-
-NEGLIGIBLE = 0.1  # of the typical gradient, as in the comparison with PyTorch
-# Name, options, bound of the difference from the first program of the list.
-PRECISIONS = [
-    ("double", ["--double"], 1e-10),
-    ("float", [], 1e-5),
-]
-
-
-def samples(context):
-    lines = run([context.cnnc, "--list-samples"]).stdout.splitlines()
-    return [line.split("\t", 1) for line in lines]
-
-
-def info_shape(program):
-    """(input dims, output dims) as the program states them."""
-    text = run([program, "info"]).stdout
-    shapes = {}
-    for line in text.splitlines():
-        words = line.replace(":", " ").split()
-        if len(words) >= 2 and words[0] in ("input", "output") and words[1][0].isdigit():
-            shapes.setdefault(words[0], tuple(int(e) for e in words[1].split("x")))
-    check({"input", "output"} <= set(shapes), f"info does not state input and output:\n{text}")
-    return shapes["input"], shapes["output"]
-
-
-def write_batch(directory, text, input_shape, output_shape, batch=3):
-    generator = np.random.default_rng(len(text))
-    np.save(directory / "x.npy", generator.standard_normal((batch, *input_shape)).astype(np.float32))
-    if "cross_entropy" in text or "loss" not in text:
-        target = generator.integers(0, output_shape[0], (batch, *output_shape[1:]))
-    else:
-        target = generator.standard_normal((batch, *output_shape)).astype(np.float32)
-    np.save(directory / "t.npy", target)
-
-
-def results(directory, program):
-    """Output, loss and gradients of a program."""
-    weights = ["--weights", directory / "w.safetensors", "--input", directory / "x.npy"]
-    output, gradients = directory / f"{program.name}.npy", directory / f"{program.name}.safetensors"
-    run([program, "predict", *weights, "--output", output])
-    loss = run([program, "grad", *weights, "--target", directory / "t.npy", "--grads", gradients]).stdout
-    found = tensors.read(gradients)
-    return {"output": np.load(output), "loss": np.array([float(loss.split()[-1])]), **found}
-
-
-def check_same(found, expected, bound):
-    check(set(found) == set(expected), f"{sorted(found)}, expected {sorted(expected)}")
-    floor = NEGLIGIBLE * tensors.typical([v for n, v in expected.items() if n not in ("output", "loss")])
-    for name, array in expected.items():
-        allowed = max(bound, 1e-8) if name == "loss" else bound
-        error = tensors.error(found[name], array, 0.0 if name in ("output", "loss") else floor)
-        check(error <= allowed, f"{name}: differs from -O0 by {error:.3g}, allowed {allowed:.3g}")
 
 
 def run_sample(context, kind, text, index):
@@ -83,10 +31,7 @@ def run_sample(context, kind, text, index):
                 for level in ("", " -O0")
             ]
             if precision == "double":
-                run([programs[0], "init", "--out", directory / "init.safetensors"])
-                initial = tensors.read(directory / "init.safetensors")
-                tensors.write(directory / "w.safetensors", tensors.random_weights(initial, index))
-                write_batch(directory, text, *info_shape(programs[0]))
+                write_case(directory, programs[0], text, index)
                 for program in programs:
                     run([program, "gradcheck"])
                     passed += 1
@@ -98,17 +43,14 @@ def run_sample(context, kind, text, index):
     return passed, len(problems), "\n".join(problems)
 
 
-# Every way to compile a whole network must agree with -O0: options of cnnc, flags of the C compiler,
-# what the CPU must have.
+# Every way to compile a whole network must agree with -O0: options of cnnc, flags of the C compiler. The
+# targets have a suite of their own.
 WAYS = [
-    ([], ["-march=native"], ""), (["-fno-fuse"], ["-march=native"], ""), (["-fno-vectorise"], [], ""),
-    (["-fno-parallelise"], [], ""), (["--target=generic"], [], ""), (["--target=sse2"], [], "sse2"),
-    (["--target=avx2"], ["-mavx2", "-mfma"], "avx2"),
-    (["--target=avx512"], ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"], "avx512vl"),
-    (["--target=avx512"], [], ""),  # vectors wider than the machine's: the C compiler splits them
+    ([], ["-march=native"]), (["-fno-fuse"], ["-march=native"]), (["-fno-vectorise"], []),
+    (["-fno-parallelise"], []),
+    (["--target=avx512"], []),  # vectors wider than the machine's: the C compiler splits them
 ]
 NETWORKS = ["vgg_small", "resnet_small", "dense_small", "heads_small", "train_small"]
-CPU = pathlib.Path("/proc/cpuinfo").read_text() if pathlib.Path("/proc/cpuinfo").exists() else ""
 
 
 def ways_agree(context, network, precision, options, bound):
@@ -116,14 +58,9 @@ def ways_agree(context, network, precision, options, bound):
     source = ROOT / "tests" / "networks" / f"{network}.cnn"
     text = source.read_text()
     plain = emit_and_build(context, source, directory, "plain", "-O0", *options, "--batch=4", optimise="-O0")
-    run([plain, "init", "--out", directory / "init.safetensors"])
-    weights = tensors.random_weights(tensors.read(directory / "init.safetensors"), 3)
-    tensors.write(directory / "w.safetensors", weights)
-    write_batch(directory, text, *info_shape(plain))
+    write_case(directory, plain, text, 3)
     expected, passed = results(directory, plain), 0
-    for index, (way, flags, needs) in enumerate(WAYS):
-        if needs and f" {needs} " not in CPU or precision == "double" and needs:
-            continue
+    for index, (way, flags) in enumerate(WAYS):
         name = f"way{index}"
         program = emit_and_build(context, source, directory, name, *options, *way, "--batch=4", flags=flags,
                                  optimise="-O0")
@@ -142,10 +79,7 @@ def inference_agrees(context, network, options, bound):
     programs = [emit_and_build(context, source, directory, name, "--batch=4", *options, *more, optimise="-O0",
                                flags=["-march=native"])
                 for name, more in (("whole", []), ("infer", ["--infer"]), ("infer-O0", ["--infer", "-O0"]))]
-    run([programs[0], "init", "--out", directory / "init.safetensors"])
-    weights = tensors.random_weights(tensors.read(directory / "init.safetensors"), 4)
-    tensors.write(directory / "w.safetensors", weights)
-    write_batch(directory, source.read_text(), *info_shape(programs[0]), batch=7)
+    write_case(directory, programs[0], source.read_text(), 4, batch=7)
     for program in programs:
         run([program, "predict", "--weights", directory / "w.safetensors", "--input", directory / "x.npy",
              "--output", directory / f"{program.name}.npy"])

@@ -26,6 +26,10 @@ class Failure(Exception):
     """A check that does not hold; the message says what was expected and what was found."""
 
 
+class Skipped(Exception):
+    """A check that cannot be made here; the message says why. It counts as neither passed nor failed."""
+
+
 class Case:
     def __init__(self, name, function, *arguments, weight=1):
         """`function(context, *arguments)`; heavier cases start first. A function may return
@@ -109,7 +113,7 @@ class Runner:
     def __init__(self, jobs):
         self.jobs, self.passed, self.failed = jobs, 0, 0
         self.lock = threading.Lock()
-        self.failures = []
+        self.failures, self.skipped = [], []
 
     def record(self, suite, name, passed, failed, message):
         with self.lock:
@@ -123,6 +127,10 @@ class Runner:
         try:
             result = case.function(context, *case.arguments)
             passed, failed, message = result if isinstance(result, tuple) else (1, 0, "")
+        except Skipped as reason:
+            with self.lock:
+                self.skipped.append(f"{suite}: {case.name}: {reason}")
+            return
         except Failure as failure:
             passed, failed, message = 0, 1, str(failure)
         except Exception:  # a broken test must not end the run

@@ -187,6 +187,56 @@ def levels_agree(context):
             check(error < 1e-6, f"{name} differs by {error:.3g}")
 
 
+def exchange_program(context, directory, name, *options):
+    """Filters in whole blocks of every vector length, so that optimised programs keep them so."""
+    source = SMALL.read_text().replace("CONV(6, 3x3)", "CONV(32, 3x3) - RELU - CONV(16, 3x3)")
+    source = source.replace("sgd(lr=0.05, momentum=0.9)", "adam(lr=0.003)")
+    check("CONV(32" in source and "adam" in source, "the network was not changed")
+    return build_small(context, directory / name, "--double", *options, source=source)
+
+
+def checkpoints_are_exchangeable(context):
+    """Files do not tell how a program keeps its parameters: initial weights, checkpoints and what a
+    program makes of another one's checkpoint are the same at -O0 and optimised."""
+    directory = context.directory("exchange")
+    programs = {}
+    for name, options in (("plain", ["-O0"]), ("blocked", [])):
+        (directory / name).mkdir(exist_ok=True)
+        programs[name] = exchange_program(context, directory, name, *options)
+    blocks = re.findall(r'"conv\d.weight", 4, \{[^}]*\}, (\d+),', (directory / "blocked" / "net.c").read_text())
+    check(len(blocks) == 2 and min(map(int, blocks)) > 1, f"the weights are not in blocks: {blocks}")
+
+    generator = np.random.default_rng(6)
+    x, y = directory / "x.npy", directory / "y.npy"
+    np.save(x, generator.standard_normal((4, 1, 12, 12)))
+    np.save(y, generator.integers(0, 5, 4))
+    initial = {}
+    for name, program in programs.items():
+        run([program, "init", "--out", directory / f"{name}.st"])
+        initial[name] = (directory / f"{name}.st").read_bytes()
+        train(program, directory / f"out-{name}", "--epochs", 1)
+    same_bytes(initial["plain"], initial["blocked"], "initial weights")
+
+    for maker in programs:
+        made = directory / f"out-{maker}" / "last.safetensors"
+        found = {}
+        for name, program in programs.items():
+            # Read and written without a step in between: nothing changes.
+            copy = directory / f"{maker}-{name}.st"
+            run([program, "step", "--weights", made, "--input", x, "--target", y, "--steps", 0, "--out", copy])
+            expected, read = tensors.read(made), tensors.read(copy)
+            for tensor in read:
+                check(np.array_equal(read[tensor], expected[tensor]), f"{name} changed {maker}'s {tensor}")
+            out = directory / f"out-{maker}-{name}"
+            out.mkdir(exist_ok=True)
+            (out / "last.safetensors").write_bytes(made.read_bytes())
+            train(program, out, "--epochs", 2, "--resume")
+            found[name] = tensors.read(out / "last.safetensors")
+        for tensor in found["plain"]:
+            error = tensors.error(found["blocked"][tensor], found["plain"][tensor], 1e-2)
+            check(error < 1e-6, f"{tensor} differs by {error:.3g} after {maker}'s checkpoint was resumed")
+
+
 def npy_data(context):
     directory = context.directory("npy")
     generator = np.random.default_rng(5)
@@ -226,4 +276,5 @@ def cases(context):
         Case("synthetic data is learnt, -O0", small_learns, ["-O0"]),
         Case("npy data is learnt", npy_data),
         Case("-O0 and optimised training agree", levels_agree),
+        Case("-O0 and optimised programs exchange checkpoints", checkpoints_are_exchangeable),
     ]

@@ -111,7 +111,7 @@ static void test_schedule_marks_loops(void **state) {
     assert_true(i->parallel_work >= 100 * 100 * 100);
     const Stmt *inner = j->body.first->next;
     assert_true(inner->simd);
-    assert_ptr_equal(inner->simd_sum, sum->variable);
+    assert_ptr_equal(inner->simd_sums[0], sum->variable);
 }
 
 /* A loop that carries something from one iteration to the next is left as it is. */

@@ -162,6 +162,26 @@ static void test_outputs_of_both_sequences_share_a_place(void **state) {
     assert_int_equal(plan->scratch, 4 * 4 * 700);
 }
 
+/* What only backward_input needs comes behind the rest and counts nowhere else. */
+static void test_the_input_gradient_counts_apart(void **state) {
+    Fixture *f = *state;
+    f->graph.infer_only = false;
+    f->graph.training_output = tensor(f, TENSOR_ACTIVATION, 16);
+    f->graph.input_gradient = tensor(f, TENSOR_GRADIENT, 16);
+    Tensor *gradient = tensor(f, TENSOR_GRADIENT, 500);
+    add_call(f, PROGRAM_FORWARD, f->graph.output, &f->graph.input, 1, 0);
+    add_call(f, PROGRAM_FORWARD_TRAINING, f->graph.training_output, &f->graph.input, 1, 0);
+    add_call(f, PROGRAM_BACKWARD, gradient, &f->graph.training_output, 1, 0);
+    add_call(f, PROGRAM_BACKWARD_INPUT, f->graph.input_gradient, &gradient, 1, 3000);
+    Plan *plan = make_plan(f, 0);
+    assert_non_null(plan);
+    assert_true(plan_verify(plan, stderr));
+    assert_int_equal(plan->arena_size, 64 + 64 + 2000);
+    assert_int_equal(plan->scratch, 0);
+    assert_int_equal(plan->late_arena_size, 64 + 64 + 2000 + 12000 + 64);
+    assert_true(plan->input_gradient_offset >= plan->arena_size);
+}
+
 static void test_reading_before_writing_is_found(void **state) {
     Fixture *f = *state;
     Tensor *never = tensor(f, TENSOR_ACTIVATION, 8);
@@ -231,6 +251,7 @@ int main(void) {
         TEST(test_a_chain_needs_two_places),
         TEST(test_views_and_unused_tensors_need_nothing),
         TEST(test_outputs_of_both_sequences_share_a_place),
+        TEST(test_the_input_gradient_counts_apart),
         TEST(test_reading_before_writing_is_found),
         TEST(test_limits),
         TEST(test_huge_sizes_are_errors),

@@ -324,9 +324,9 @@ static void safetensors_damage(void **state) {
 
 static const unsigned char connections[4] = {1, 0, 1, 1};
 static const ParameterInfo parameters[] = {
-    {"c1.weight", 4, {2, 2, 1, 2}, 0, 8, 1, INITIAL_CONSTANT, 0, connections},
-    {"c1.bias", 1, {2}, 8, 2, 1, INITIAL_CONSTANT, 0, NULL},
-    {"bn1.running_mean", 1, {3}, 10, 3, 0, INITIAL_CONSTANT, 0, NULL},
+    {"c1.weight", 4, {2, 2, 1, 2}, 1, 0, 8, 1, INITIAL_CONSTANT, 0, connections},
+    {"c1.bias", 1, {2}, 1, 8, 2, 1, INITIAL_CONSTANT, 0, NULL},
+    {"bn1.running_mean", 1, {3}, 1, 10, 3, 0, INITIAL_CONSTANT, 0, NULL},
 };
 static const NetworkInfo info = {.name = "test",
                                  .max_batch = 1,
@@ -365,11 +365,11 @@ static void weights_that_do_not_fit(void **state) {
     static Problem warning;
     static const real numbers[20];
     const SafeTensorSource sources[] = {
-        {"c1.weight", 4, {2, 2, 2, 1}, numbers},
-        {"bn1.running_mean", 1, {3}, numbers},
-        {"fc9.weight", 2, {3, 4}, numbers},
-        {"optimizer.momentum.c1.bias", 1, {2}, numbers},
-        {"bn1.num_batches_tracked", 1, {1}, numbers},
+        {"c1.weight", 4, {2, 2, 2, 1}, numbers, {0}},
+        {"bn1.running_mean", 1, {3}, numbers, {0}},
+        {"fc9.weight", 2, {3, 4}, numbers, {0}},
+        {"optimizer.momentum.c1.bias", 1, {2}, numbers, {0}},
+        {"bn1.num_batches_tracked", 1, {1}, numbers, {0}},
     };
     (void)state;
     Network *network = network_create(&info, &problem);

@@ -78,13 +78,31 @@ static void two_instances_side_by_side(void **state) {
         toy_forward(b, input + n * INPUTS, 1, other + n * CLASSES);
     }
     assert_memory_equal(output, other, sizeof output);
-    toy_parameter_data(b, 3)[0] += 1;
-    toy_forward(b, input, 1, other);
-    assert_true(other[0] > output[0]);
-    assert_null(toy_parameter_data(b, 4));
     toy_destroy(a);
     toy_destroy(b);
     remove("library.st");
+}
+
+static void parameters_are_read_and_written(void **state) {
+    real input[INPUTS] = {0}, before[CLASSES], after[CLASSES], bias[CLASSES],
+         weights[CLASSES * HIDDEN];
+    (void)state;
+    toy_instance *instance = toy_create();
+    toy_initialise(instance, 1);
+    assert_int_equal(toy_parameter_size(2), CLASSES * HIDDEN);
+    assert_int_equal(toy_parameter_size(4), 0);
+    assert_int_equal(toy_get_parameter(instance, 2, weights), toy_ok);
+    assert_memory_equal(weights, instance->network->parameters + FC2_WEIGHT, sizeof weights);
+    assert_int_equal(toy_get_parameter(instance, 3, bias), toy_ok);
+    toy_forward(instance, input, 1, before);
+    bias[1] += 1;
+    assert_int_equal(toy_set_parameter(instance, 3, bias), toy_ok);
+    toy_forward(instance, input, 1, after);
+    assert_true(after[1] == before[1] + 1 && after[0] == before[0]);
+    assert_int_equal(toy_get_parameter(instance, 4, bias), toy_error_argument);
+    assert_int_equal(toy_set_parameter(instance, -1, bias), toy_error_argument);
+    assert_non_null(strstr(toy_message(instance), "index -1"));
+    toy_destroy(instance);
 }
 
 static void failures_have_codes_and_messages(void **state) {
@@ -114,6 +132,7 @@ int main(void) {
         cmocka_unit_test(shapes_and_names),
         cmocka_unit_test(training_learns),
         cmocka_unit_test(two_instances_side_by_side),
+        cmocka_unit_test(parameters_are_read_and_written),
         cmocka_unit_test(failures_have_codes_and_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,160 @@
+/* The operands of a tiled contraction: as they lie in memory, or copied to where and how the tile
+ * reads them. */
+#include "contraction_emission.h"
+
+/* offset with equal coefficients gathered, largest first: n*3072 + (oh + kh)*32 + ow. */
+Expr *side_offset(const Emission *e, const Side *side) {
+    Builder *b = e->b;
+    int count = e->plan->dim_count;
+    Expr *offset = integer(b, 0);
+    int64_t previous = INT64_MAX;
+    for (;;) {
+        int64_t coefficient = 0;
+        for (int d = 0; d < count; d++)
+            if (side->coefficient[d] < previous && side->coefficient[d] > coefficient)
+                coefficient = side->coefficient[d];
+        if (coefficient == 0)
+            break;
+        Expr *sum = integer(b, 0);
+        for (int d = 0; d < count; d++)
+            if (side->coefficient[d] == coefficient)
+                sum = plus(b, sum, e->dims[d]);
+        offset = plus(b, offset, times(b, sum, integer(b, coefficient)));
+        previous = coefficient;
+    }
+    for (int d = 0; d < count; d++)
+        if (side->coefficient[d] < 0)
+            offset = minus(b, offset, times(b, e->dims[d], integer(b, -side->coefficient[d])));
+    return plus(b, offset, integer(b, side->base));
+}
+
+static void fill_padded(Emission *e, Side *side, const AxisLayout *axes, int count) {
+    Builder *b = e->b;
+    Tensor *tensor = side->operand->tensor;
+    int batched = tensor->per_example;
+    const char *const *letters = axis_letters(tensor->rank);
+    Expr *offset = integer(b, 0);
+    for (int axis = 0; axis < count; axis++) {
+        Expr *i = axis < batched
+                      ? open_batch(b, LOOP_INDEPENDENT)
+                      : open_loop(b, LOOP_INDEPENDENT, letters[axis - batched], axes[axis].extent);
+        offset = plus(b, times(b, offset, integer(b, axes[axis].extent)), i);
+    }
+    store_at(b, side->buffer, 1, &offset, number(b, 0), false);
+    close_blocks(b, count);
+
+    Expr *index[MAX_AXES];
+    offset = integer(b, 0);
+    for (int axis = 0; axis < count; axis++) {
+        const AxisLayout *a = &axes[axis];
+        index[axis] = axis < batched ? open_batch(b, LOOP_INDEPENDENT)
+                                     : open_range(b, LOOP_INDEPENDENT, letters[axis - batched],
+                                                  integer(b, a->first), integer(b, a->end), 1);
+        Expr *place = minus(b, times(b, index[axis], integer(b, a->divisor)), integer(b, a->shift));
+        offset = plus(b, times(b, offset, integer(b, a->extent)), place);
+    }
+    Expr *value = tensor_load(e->plan->lowering, tensor, index);
+    store_at(b, side->buffer, 1, &offset, value, false);
+    close_blocks(b, count);
+}
+
+/* A copy of the operand with zeros where the contraction reads padding or between the elements of a
+ * strided gradient, and rows of `row_extent` (0: as needed). Afterwards no index needs a test. */
+static void make_padded(Emission *e, Side *side, int64_t row_extent) {
+    ContractionPlan *plan = e->plan;
+    int count = operand_axis_count(side->operand);
+    bool batched = side->operand->tensor->per_example;
+    AxisLayout axes[MAX_AXES];
+    contraction_layout(plan, side->operand, true, row_extent, axes);
+    int64_t elements = 1;
+    for (int axis = batched; axis < count; axis++)
+        elements *= axes[axis].extent;
+    side->buffer = lower_scratch(plan->lowering, "padded", batched, elements);
+    fill_padded(e, side, axes, count);
+    contraction_place(plan, side, axes);
+    side->guarded = false;
+}
+
+static int64_t block_lanes(const Emission *e) {
+    const Tile *tile = &e->plan->tile;
+    return tile->column_dim >= 0 ? e->length : (int64_t)tile->columns * e->length;
+}
+
+/* A copy of the vector side in the order in which the tile reads it:
+ * [batch and outer dims][block of lanes][reduced dims][lane], zeros in the lanes past the end. */
+static void make_packed(Emission *e, Side *side) {
+    ContractionPlan *plan = e->plan;
+    Builder *b = e->b;
+    int v = plan->tile.vector_dim;
+    int64_t lanes = block_lanes(e), blocks = (plan->dims[v].extent + lanes - 1) / lanes;
+    int64_t rounded = blocks * lanes;
+    int order[MAX_PLAN_DIMS], count = 0;
+    bool batched = false;
+    for (int pass = 0; pass < 3; pass++) /* the batch, outer dims, reduced dims */
+        for (int d = 0; d < plan->dim_count; d++) {
+            int group = plan->dims[d].batch ? 0 : plan->dims[d].reduce ? 2 : 1;
+            if (group == pass && d != v && side->coefficient[d] != 0)
+                order[count++] = d;
+        }
+    int64_t packed[MAX_PLAN_DIMS] = {0}, stride = lanes, elements;
+    bool blocked = false;
+    for (int i = count - 1; i >= 0; i--) {
+        int d = order[i];
+        bool reduced = plan->dims[d].reduce && !plan->dims[d].batch;
+        if (!reduced && !blocked) {
+            packed[v] = stride / lanes; /* times the index of the first lane of a block */
+            stride *= blocks;
+            blocked = true;
+        }
+        packed[d] = stride;
+        batched = batched || plan->dims[d].batch;
+        stride *= plan->dims[d].batch ? 1 : plan->dims[d].extent;
+    }
+    if (!blocked) {
+        packed[v] = stride / lanes;
+        stride *= blocks;
+    }
+    elements = stride;
+    Side copy = *side;
+    copy.buffer = lower_scratch(plan->lowering, "packed", batched, elements);
+    copy.base = 0;
+
+    for (int i = 0; i < count; i++)
+        e->dims[order[i]] =
+            plan->dims[order[i]].batch
+                ? open_batch(b, LOOP_INDEPENDENT)
+                : open_loop(b, LOOP_INDEPENDENT, plan->dims[order[i]].letter, plan->dims[order[i]].extent);
+    Expr *place = e->dims[v];
+    Expr *lane = open_loop(b, LOOP_INDEPENDENT, plan->dims[v].letter, rounded);
+    e->dims[v] = lane;
+    for (int d = 0; d < plan->dim_count; d++)
+        copy.coefficient[d] = packed[d];
+    Expr *within = blocks == 1 ? lane : remainder_of(b, lane, integer(b, lanes));
+    Expr *from = side_offset(e, side);
+    e->dims[v] = blocks == 1 ? integer(b, 0) : minus(b, lane, within);
+    Expr *to = plus(b, side_offset(e, &copy), within);
+    Expr *value = load_at(b, side->buffer, 1, &from);
+    if (rounded != plan->dims[v].extent)
+        value = choose(b, less(b, lane, integer(b, plan->dims[v].extent)), value, number(b, 0));
+    store_at(b, copy.buffer, 1, &to, value, false);
+    close_blocks(b, count + 1);
+    e->dims[v] = place;
+    *side = copy;
+}
+
+void prepare_sides(Emission *e) {
+    ContractionPlan *plan = e->plan;
+    const Tile *tile = &plan->tile;
+    int64_t extent = plan->dims[tile->vector_dim].extent;
+    for (int s = 0; s < 2; s++) {
+        Side *side = &plan->side[s];
+        bool widen = tile->form == TILE_DOT && s == tile->vector_side && extent % e->length != 0;
+        if (side->guarded || widen)
+            make_padded(e, side, widen ? (extent + e->length - 1) / e->length * e->length : 0);
+        else
+            side->buffer = lower_buffer(plan->lowering, side->operand->tensor);
+        if (tile->pack && s == tile->vector_side)
+            make_packed(e, side);
+    }
+}
+

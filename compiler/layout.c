@@ -1,0 +1,188 @@
+#include "layout.h"
+
+#include <string.h>
+
+typedef struct Assignment {
+    Graph *graph;
+    int64_t block;
+    bool *dense; /* by tensor number of the storage: has to stay in C order */
+} Assignment;
+
+/* ---- Which tensors can be blocked ---- */
+
+static void keep_dense(Assignment *a, Tensor *tensor) {
+    if (tensor)
+        a->dense[tensor_storage(tensor)->number] = true;
+}
+
+/* Groups of channels must consist of whole blocks, or of one channel each on both sides. */
+static bool groups_fit(const Assignment *a, const Node *node) {
+    const Tensor *weight = node->parameters[0];
+    int64_t channels = weight->extent[1], groups = node->x[0]->extent[0] / channels;
+    int64_t filters = weight->extent[0] / groups;
+    return groups == 1 || (channels == 1 && filters == 1) ||
+           (channels % a->block == 0 && filters % a->block == 0);
+}
+
+static void constrain(Assignment *a, const Node *node) {
+    Tensor *const around[] = {node->x[0], node->y, node->dy, node->dx};
+    bool flat = node->op->flags & OP_READS_FLAT;
+    bool split_groups = (node->op->flags & OP_CONVOLUTION) && !groups_fit(a, node);
+    if (flat) {
+        keep_dense(a, node->x[0]);
+        keep_dense(a, node->dx);
+    }
+    for (size_t i = 0; split_groups && i < sizeof around / sizeof around[0]; i++)
+        keep_dense(a, around[i]);
+    if (split_groups)
+        keep_dense(a, node->parameters[0]);
+}
+
+static bool is_activation(const Tensor *tensor) {
+    return tensor->role == TENSOR_ACTIVATION || tensor->role == TENSOR_GRADIENT;
+}
+
+/* An activation and its gradient are read together: where one is dense, so is the other. */
+static void join_gradients(Assignment *a) {
+    for (int i = 0; i < a->graph->network->layer_count; i++) {
+        LayerTensors *tensors = &a->graph->layer_tensors[i];
+        Tensor *output = tensors->output[1], *gradient = tensors->output_gradient;
+        if (output == NULL || gradient == NULL)
+            continue;
+        if (a->dense[tensor_storage(output)->number] || a->dense[tensor_storage(gradient)->number]) {
+            keep_dense(a, output);
+            keep_dense(a, gradient);
+        }
+    }
+}
+
+/* What is made again lies as the first time, so that the same kernels make it. */
+static void join_replicas(Assignment *a) {
+    for (int i = 0; i < a->graph->tensor_count; i++) {
+        Tensor *tensor = a->graph->tensors[i];
+        if (tensor->original == NULL)
+            continue;
+        if (a->dense[i])
+            keep_dense(a, tensor->original);
+        if (a->dense[tensor->original->number])
+            keep_dense(a, tensor);
+    }
+}
+
+static void find_dense(Assignment *a) {
+    Graph *graph = a->graph;
+    for (int i = 0; i < graph->tensor_count; i++) {
+        Tensor *tensor = graph->tensors[i], *storage = tensor_storage(tensor);
+        bool channels = is_activation(tensor) && tensor->per_example && tensor->rank >= 2 &&
+                        tensor->extent[0] % a->block == 0;
+        if (!channels || tensor->pinned || !tensor_same_extents(tensor, storage))
+            keep_dense(a, tensor);
+    }
+    keep_dense(a, graph->input_gradient);
+    join_replicas(a);
+    join_gradients(a);
+    join_replicas(a);
+}
+
+static void for_each_node(Assignment *a, void (*visit)(Assignment *a, const Node *node)) {
+    for (int p = 0; p < PROGRAM_COUNT; p++)
+        for (int i = 0; i < a->graph->programs[p].count; i++)
+            visit(a, a->graph->programs[p].nodes[i]);
+}
+
+static void block_activations(Assignment *a) {
+    for (int i = 0; i < a->graph->tensor_count; i++) {
+        Tensor *tensor = a->graph->tensors[i];
+        if (is_activation(tensor) && tensor->view_of == NULL && !a->dense[i])
+            tensor->layout = (Layout){.blocked_axis = 0, .block = a->block};
+    }
+}
+
+/* What the forward pass saves for each element of the output lies as that does, without a halo. */
+static void block_saved(Assignment *a, const Node *node) {
+    (void)a;
+    for (int i = 0; i < MAX_SAVED; i++)
+        if (node->saved[i] && node->saved[i]->per_example)
+            node->saved[i]->layout = tensor_storage(node->y)->layout;
+}
+
+/* ---- Weights ---- */
+
+static void block_weights(Assignment *a) {
+    for (int i = 0; i < a->graph->network->layer_count; i++) {
+        LayerTensors *tensors = &a->graph->layer_tensors[i];
+        Tensor *weight = tensors->parameters[0], *gradient = tensors->gradients[0];
+        if (weight == NULL || tensors->connections || a->dense[weight->number] ||
+            !(weight->layer->op->flags & OP_CONVOLUTION) || weight->extent[0] % a->block != 0)
+            continue;
+        weight->layout = (Layout){.blocked_axis = 0, .block = a->block};
+        if (gradient)
+            gradient->layout = weight->layout;
+    }
+}
+
+/* ---- Halos ---- */
+
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+/* The tensor is read from index `minimum` to `maximum` along a spatial axis. */
+static void need_range(Tensor *tensor, int axis, int64_t minimum, int64_t maximum) {
+    Layout *layout = &tensor_storage(tensor)->layout;
+    if (layout->blocked_axis < 0)
+        return;
+    layout->before[axis] = larger(layout->before[axis], -minimum);
+    layout->after[axis] = larger(layout->after[axis], maximum - (tensor->extent[axis] - 1));
+}
+
+static int64_t floor_divide(int64_t a, int64_t b) {
+    return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
+
+/* Windows read x at o*S + k*D - P, the data gradient dy at (i + P - k*D)/S where that is whole. */
+static void need_halo(Assignment *a, const Node *node) {
+    (void)a;
+    const Window *window = &node->layer->window;
+    if (!(node->op->flags & OP_CONVOLUTION))
+        return;
+    bool data_gradient = node->role == NODE_DATA_GRADIENT;
+    if (data_gradient && tensor_storage(node->dx)->layout.blocked_axis < 0)
+        return;
+    for (int i = 0; i < window->rank; i++) {
+        int64_t reach = (window->kernel[i] - 1) * window->dilation[i];
+        int64_t pad = window->pad_begin[i], stride = window->stride[i];
+        if (data_gradient)
+            need_range(node->dy, 1 + i, -floor_divide(reach - pad, stride),
+                       floor_divide(window->input[i] - 1 + pad, stride));
+        else
+            need_range(node->x[0], 1 + i, -pad,
+                       (window->output[i] - 1) * stride + reach - pad);
+    }
+}
+
+static void count_storage(Tensor *tensor) {
+    tensor->storage = 1;
+    for (int axis = 0; axis < tensor->rank; axis++)
+        tensor->storage *=
+            tensor->extent[axis] + tensor->layout.before[axis] + tensor->layout.after[axis];
+}
+
+void layout_assign(Graph *graph, int vector_length) {
+    if (vector_length <= 1)
+        return;
+    size_t count = (size_t)graph->tensor_count;
+    Assignment a = {graph, vector_length, ARENA_ARRAY(graph->arena, bool, count)};
+    memset(a.dense, 0, count);
+    for_each_node(&a, constrain);
+    block_weights(&a);
+    find_dense(&a);
+    block_activations(&a);
+    for_each_node(&a, block_saved);
+    for_each_node(&a, need_halo);
+    for (int i = 0; i < graph->tensor_count; i++) {
+        Tensor *tensor = graph->tensors[i];
+        tensor->layout = tensor->view_of ? tensor_storage(tensor)->layout : tensor->layout;
+        count_storage(tensor);
+    }
+}

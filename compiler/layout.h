@@ -1,0 +1,19 @@
+/* Chooses how tensors lie in memory (Tensor.layout). Channels in blocks of one vector, innermost,
+ * let a kernel read and write whole vectors of channels at every position; a halo of zeros around
+ * the spatial axes lets it read padding without a test. A conversion is never needed: a tensor has
+ * one layout, and its maker writes it so.
+ *
+ *   activations and their gradients   [n][C/V][before + H + after][before + W + after][V]
+ *   weights of convolutions           [F/V][C][kernel...][V], and their gradients
+ *
+ * where V divides the channels (filters). What is read from outside (input, output), through a view
+ * of another shape, or as one flat vector stays dense. */
+#ifndef CNNC_LAYOUT_H
+#define CNNC_LAYOUT_H
+
+#include "graph.h"
+
+/* Sets the layouts of all tensors of the graph. vector_length: reals in a vector; 1: all dense. */
+void layout_assign(Graph *graph, int vector_length);
+
+#endif

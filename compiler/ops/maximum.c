@@ -1,0 +1,270 @@
+/* Maximum pooling. The gradient is gathered, so that every element of dx is written once:
+ *   windows that tile the input    all elements of a window together, its maximum found again
+ *   one window over all            the same, with loops over the window
+ *   windows that overlap           the sum over the windows around an element, where the forward pass
+ *                                  has saved the number of each window's maximum in scan order
+ * Blocks of channels are innermost. NaN counts as larger than everything. */
+#include "channels.h"
+#include "common.h"
+#include "pooling.h"
+
+#define LARGEST_BYTE 255
+
+typedef enum Gathering { GATHER_TILE, GATHER_WHOLE, GATHER_SAVED } Gathering;
+
+static Gathering gathering_of(const Window *window) {
+    if (!pooling_tiles_input(window))
+        return GATHER_SAVED;
+    for (int axis = 0; axis < window->rank; axis++)
+        if (window->output[axis] > 1)
+            return pooling_taps(window) <= POOLING_UNROLLED ? GATHER_TILE : GATHER_SAVED;
+    return GATHER_WHOLE;
+}
+
+int maximum_pooling_saved(const Layer *layer, SavedSpec *specs) {
+    const Shape *shape = &layer->output;
+    if (gathering_of(&layer->window) != GATHER_SAVED)
+        return 0;
+    specs[0] = (SavedSpec){.dims = {.rank = shape->rank},
+                           .per_example = true,
+                           .byte = pooling_taps(&layer->window) <= LARGEST_BYTE};
+    for (int axis = 0; axis < shape->rank; axis++)
+        specs[0].dims.extent[axis] = shape->extent[axis];
+    return 1;
+}
+
+/* ---- The maximum of a window ---- */
+
+typedef struct Maximum {
+    Lowering *lowering;
+    const Node *node;
+    const Window *window;
+    Channels channels;
+    Expr *output[MAX_AXES]; /* the window's position */
+    bool placed;            /* it matters which element is the maximum */
+} Maximum;
+
+/* Opens the loops over examples and blocks of channels, and those over the windows. */
+static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool placed) {
+    *m = (Maximum){
+        .lowering = lowering, .node = node, .window = &node->layer->window, .placed = placed};
+    m->output[AXIS_BATCH] = open_batch(lowering->builder, LOOP_INDEPENDENT);
+    m->channels = channels_open(lowering, node->y);
+    return 1 + m->channels.opened + pooling_open_outputs(lowering, m->window, m->output);
+}
+
+/* The largest element so far and its number in the window (NULL unless placed). */
+typedef struct Best {
+    Expr *value, *number;
+} Best;
+
+static Best better_of(Maximum *m, Best best, Expr *value, Expr *number) {
+    Builder *b = m->lowering->builder;
+    /* The second condition holds for NaN alone. */
+    Expr *better = binary(b, BINARY_OR, greater(b, value, best.value),
+                          unary(b, UNARY_NOT, equal(b, value, value)));
+    if (m->placed) {
+        better = declare(b, "better", TYPE_BOOLEAN, better);
+        best.number = choose(b, better, number, best.number);
+    }
+    best.value = choose(b, better, value, best.value);
+    return best;
+}
+
+/* Where the window's element is along one axis. Outside of the input the nearest element inside
+ * stands for it: that is in the window as well. */
+static Expr *clamped(Maximum *m, int axis, int64_t tap) {
+    Builder *b = m->lowering->builder;
+    const Window *window = m->window;
+    int64_t shift = tap - window->pad_begin[axis], stride = window->stride[axis];
+    int64_t last = (window->output[axis] - 1) * stride + shift;
+    Expr *at = times(b, m->output[AXIS_SPACE + axis], integer(b, stride));
+    at = plus(b, at, integer(b, shift));
+    if (shift < 0)
+        at = maximum(b, at, integer(b, 0));
+    if (last >= window->input[axis])
+        at = minimum(b, at, integer(b, window->input[axis] - 1));
+    return at;
+}
+
+static void tap_index(Maximum *m, int64_t tap, Expr **index) {
+    int64_t at[3];
+    pooling_tap(m->window, tap, at);
+    index[AXIS_BATCH] = m->output[AXIS_BATCH];
+    index[AXIS_CHANNEL] = m->output[AXIS_CHANNEL];
+    for (int axis = 0; axis < m->window->rank; axis++)
+        index[AXIS_SPACE + axis] = clamped(m, axis, at[axis]);
+}
+
+/* The number of the element in its window. */
+static Expr *tap_number(Maximum *m, Expr *const *tap) {
+    Builder *b = m->lowering->builder;
+    Expr *number = integer(b, 0);
+    for (int axis = 0; axis < m->window->rank; axis++) {
+        Expr *begin = times(b, m->output[AXIS_SPACE + axis], integer(b, m->window->stride[axis]));
+        Expr *place = plus(b, tap[AXIS_SPACE + axis], integer(b, m->window->pad_begin[axis]));
+        number = times(b, number, integer(b, m->window->kernel[axis]));
+        number = plus(b, number, minus(b, place, begin));
+    }
+    return declare(b, "number", TYPE_LABEL, number);
+}
+
+static bool leaves_input(const Window *window) {
+    for (int axis = 0; axis < window->rank; axis++)
+        if (window_leaves_begin(window, axis) || window_leaves_end(window, axis))
+            return true;
+    return false;
+}
+
+/* Within the lanes, one element after another. */
+static Best emit_unrolled(Maximum *m) {
+    Builder *b = m->lowering->builder;
+    Expr *index[MAX_AXES];
+    tap_index(m, 0, index);
+    /* What stands for elements outside has the number of where it is. */
+    bool clamps = leaves_input(m->window);
+    Best best = {declare(b, "best", TYPE_REAL, tensor_load(m->lowering, m->node->x[0], index)),
+                 NULL};
+    if (m->placed)
+        best.number = declare(b, "place", TYPE_LABEL, clamps ? tap_number(m, index) : integer(b, 0));
+    for (int64_t tap = 1; tap < pooling_taps(m->window); tap++) {
+        tap_index(m, tap, index);
+        Expr *value = tensor_load(m->lowering, m->node->x[0], index);
+        value = declare(b, "value", TYPE_REAL, value);
+        Expr *number = m->placed && clamps ? tap_number(m, index) : integer(b, tap);
+        Best next = better_of(m, best, value, number);
+        if (m->placed)
+            assign(b, best.number, next.number);
+        assign(b, best.value, next.value);
+    }
+    return best;
+}
+
+typedef struct BestOfChannels {
+    ChannelValue value, number;
+} BestOfChannels;
+
+/* Outside of the lanes, with loops over the window. */
+static BestOfChannels emit_loops(Maximum *m) {
+    Builder *b = m->lowering->builder;
+    Tensor *x = m->node->x[0];
+    ClippedWindow clipped = pooling_clip(m->lowering, m->window, m->output);
+    BestOfChannels best = {channel_value(&m->channels, "best", TYPE_REAL), {.name = NULL}};
+    Expr *tap[MAX_AXES] = {m->output[AXIS_BATCH]}, *number = NULL;
+    for (int axis = 0; axis < m->window->rank; axis++)
+        tap[AXIS_SPACE + axis] = clipped.begin[axis];
+    if (m->placed) {
+        best.number = channel_value(&m->channels, "place", TYPE_LABEL);
+        number = tap_number(m, tap);
+    }
+    int opened = channels_open_lanes(&m->channels, &tap[AXIS_CHANNEL]);
+    channel_set(&m->channels, &best.value, tap[AXIS_CHANNEL], tensor_load(m->lowering, x, tap));
+    if (m->placed)
+        channel_set(&m->channels, &best.number, tap[AXIS_CHANNEL], number);
+    close_blocks(b, opened);
+
+    opened = pooling_open_window(m->lowering, &clipped, LOOP_SERIAL, tap);
+    number = m->placed ? tap_number(m, tap) : NULL;
+    opened += channels_open_lanes(&m->channels, &tap[AXIS_CHANNEL]);
+    Expr *value = declare(b, "value", TYPE_REAL, tensor_load(m->lowering, x, tap));
+    Best before = {channel_get(&m->channels, &best.value, tap[AXIS_CHANNEL]),
+                   number ? channel_get(&m->channels, &best.number, tap[AXIS_CHANNEL]) : NULL};
+    Best next = better_of(m, before, value, number);
+    if (number)
+        channel_update(&m->channels, &best.number, tap[AXIS_CHANNEL], next.number);
+    channel_update(&m->channels, &best.value, tap[AXIS_CHANNEL], next.value);
+    close_blocks(b, opened);
+    return best;
+}
+
+/* ---- Forward ---- */
+
+void maximum_pooling_forward(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    Tensor *saved = node->training ? node->saved[0] : NULL;
+    Maximum m;
+    int opened = open_windows(&m, lowering, node, saved != NULL);
+    bool unrolled = pooling_taps(m.window) <= POOLING_UNROLLED;
+    BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
+    if (!unrolled)
+        channels = emit_loops(&m);
+    opened += channels_open_lanes(&m.channels, &m.output[AXIS_CHANNEL]);
+    Best best;
+    if (unrolled) {
+        best = emit_unrolled(&m);
+    } else {
+        best.value = channel_get(&m.channels, &channels.value, m.output[AXIS_CHANNEL]);
+        if (m.placed)
+            best.number = channel_get(&m.channels, &channels.number, m.output[AXIS_CHANNEL]);
+    }
+    if (m.placed)
+        tensor_store(lowering, saved, m.output, best.number);
+    lower_result(lowering, node, m.output, best.value);
+    close_blocks(b, opened);
+}
+
+/* ---- Gradient ---- */
+
+/* dy where the element is the maximum of the window, else 0. */
+static Expr *passed(Builder *b, Expr *place, Expr *number_of_element, Expr *dy) {
+    return choose(b, equal(b, place, number_of_element), dy, number(b, 0));
+}
+
+static void gather_tile(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    Maximum m;
+    int opened = open_windows(&m, lowering, node, true);
+    opened += channels_open_lanes(&m.channels, &m.output[AXIS_CHANNEL]);
+    Best best = emit_unrolled(&m);
+    Expr *dy = declare(b, "gradient", TYPE_REAL, tensor_load(lowering, node->dy, m.output));
+    for (int64_t tap = 0; tap < pooling_taps(m.window); tap++) {
+        Expr *index[MAX_AXES];
+        tap_index(&m, tap, index);
+        lower_result(lowering, node, index, passed(b, best.number, integer(b, tap), dy));
+    }
+    close_blocks(b, opened);
+}
+
+static void gather_whole(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    Maximum m;
+    int opened = open_windows(&m, lowering, node, true);
+    BestOfChannels best = emit_loops(&m);
+    ClippedWindow whole = pooling_clip(lowering, m.window, m.output);
+    Expr *tap[MAX_AXES] = {m.output[AXIS_BATCH]};
+    opened += pooling_open_window(lowering, &whole, LOOP_INDEPENDENT, tap);
+    Expr *number = tap_number(&m, tap);
+    opened += channels_open_lanes(&m.channels, &tap[AXIS_CHANNEL]);
+    m.output[AXIS_CHANNEL] = tap[AXIS_CHANNEL];
+    Expr *place = channel_get(&m.channels, &best.number, tap[AXIS_CHANNEL]);
+    lower_result(lowering, node, tap,
+                 passed(b, place, number, tensor_load(lowering, node->dy, m.output)));
+    close_blocks(b, opened);
+}
+
+static void gather_saved(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    Maximum m = {.lowering = lowering, .node = node, .window = &node->layer->window};
+    Expr *input[MAX_AXES];
+    m.output[AXIS_BATCH] = input[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
+    m.channels = channels_open(lowering, node->dx);
+    int opened = 1 + m.channels.opened + open_space(lowering, LOOP_INDEPENDENT, node->dx, input);
+    ChannelValue sum = channel_zero(&m.channels, "sum", lower_sum_type(lowering));
+    LoopKind kind = m.channels.lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;
+    int windows = pooling_open_covering(lowering, m.window, kind, input, m.output);
+    Expr *number = tap_number(&m, input);
+    windows += channels_open_lanes(&m.channels, &m.output[AXIS_CHANNEL]);
+    Expr *dy = tensor_load(lowering, node->dy, m.output);
+    channel_add(&m.channels, &sum, m.output[AXIS_CHANNEL],
+                passed(b, tensor_load(lowering, node->saved[0], m.output), number, dy));
+    close_blocks(b, windows);
+    opened += channels_open_lanes(&m.channels, &input[AXIS_CHANNEL]);
+    lower_result(lowering, node, input, channel_get(&m.channels, &sum, input[AXIS_CHANNEL]));
+    close_blocks(b, opened);
+}
+
+void maximum_pooling_data_gradient(Lowering *lowering, const Node *node) {
+    static void (*const gather[])(Lowering *lowering, const Node *node) = {
+        [GATHER_TILE] = gather_tile, [GATHER_WHOLE] = gather_whole, [GATHER_SAVED] = gather_saved};
+    gather[gathering_of(&node->layer->window)](lowering, node);
+}

@@ -1,0 +1,290 @@
+/* What to drop. First, one by one, whatever saves most memory for the operations that it costs, as
+ * long as each lowers the peak. That ends where the groups that run again live as large as what is
+ * kept; then whole stretches are dropped between tensors that alone connect what lies before them
+ * with what comes after (Chen et al. 2016, algorithm 3: a stretch ends at the first such tensor
+ * after `budget` numbers have been passed; the best of several budgets is taken). In the end what
+ * there is room for is kept after all. */
+#include "fuse.h"
+#include "recompute.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Candidate {
+    int layer;
+    int64_t saved; /* numbers */
+    int64_t cost;  /* operations and numbers moved, to make it once */
+} Candidate;
+
+struct RecomputeSearch {
+    Arena *arena;
+    const Network *network;
+    int64_t max_batch;
+    bool fused;
+    int candidate_count;
+    Candidate *candidates; /* the cheapest for each number saved first */
+    bool *connects; /* by layer: its output alone connects what is before with what is after */
+    bool *dropped;  /* by layer */
+    int64_t peak;   /* estimated, with what is dropped */
+    bool exhausted;
+};
+
+/* ---- The estimate ---- */
+
+typedef struct Life {
+    int first, last; /* groups of the training sequence; first < 0: not in memory */
+} Life;
+
+typedef struct Estimate {
+    Graph *graph;
+    Life *lives; /* by tensor number */
+    int length;
+} Estimate;
+
+static void touch(Estimate *e, const Tensor *tensor) {
+    Life *life = &e->lives[tensor->number];
+    life->first = life->first < 0 ? e->length : life->first;
+    life->last = e->length;
+}
+
+/* A result that is only passed on within the group is not in memory. */
+static void add_group(Estimate *e, const Group *group) {
+    for (int i = 0; i < group->count; i++) {
+        const Node *node = group->nodes[i];
+        int capacity = node_tensor_capacity(node);
+        Tensor **tensors = ARENA_ARRAY(e->graph->arena, Tensor *, (size_t)capacity);
+        const Tensor *before = i > 0 ? tensor_storage(node_result(group->nodes[i - 1])) : NULL;
+        int count = node_reads(node, tensors, capacity);
+        for (int k = 0; k < count; k++)
+            if (tensors[k] != before)
+                touch(e, tensors[k]);
+        count = node_writes(node, tensors, capacity);
+        for (int k = 0; k < count; k++)
+            if (node->stored || i == group->count - 1)
+                touch(e, tensors[k]);
+    }
+    e->length++;
+}
+
+static bool in_arena(const Tensor *tensor) {
+    return tensor->role == TENSOR_ACTIVATION || tensor->role == TENSOR_SAVED ||
+           tensor->role == TENSOR_GRADIENT;
+}
+
+static int64_t tensor_numbers(const RecomputeSearch *search, const Tensor *tensor) {
+    return tensor->elements * (tensor->per_example ? search->max_batch : 1);
+}
+
+static int64_t peak_of(const RecomputeSearch *search, const Estimate *e) {
+    int64_t *change = ARENA_ARRAY(e->graph->arena, int64_t, (size_t)e->length + 1);
+    for (int i = 0; i < e->graph->tensor_count; i++) {
+        const Tensor *tensor = e->graph->tensors[i];
+        if (e->lives[i].first < 0 || !in_arena(tensor))
+            continue;
+        change[e->lives[i].first] += tensor_numbers(search, tensor);
+        change[e->lives[i].last + 1] -= tensor_numbers(search, tensor);
+    }
+    int64_t now = 0, peak = 0;
+    for (int i = 0; i < e->length; i++) {
+        now += change[i];
+        peak = now > peak ? now : peak;
+    }
+    return peak;
+}
+
+/* The lives of all tensors in the forward and the backward pass; in `graph`, a new one. */
+static Estimate lives_of(const RecomputeSearch *search, Graph *graph) {
+    size_t count = (size_t)graph->tensor_count;
+    Estimate e = {graph, ARENA_ARRAY(graph->arena, Life, count), 0};
+    for (size_t i = 0; i < count; i++)
+        e.lives[i].first = -1;
+    for (int p = PROGRAM_FORWARD_TRAINING; p <= PROGRAM_BACKWARD; p++) {
+        GroupList groups = fuse_program(graph->arena, &graph->programs[p], search->fused);
+        for (int i = 0; i < groups.count; i++)
+            add_group(&e, groups.groups[i]);
+    }
+    return e;
+}
+
+static int64_t estimate(const RecomputeSearch *search, const bool *dropped) {
+    Arena *arena = arena_create();
+    Graph *graph = graph_build(arena, search->network, false);
+    recompute_apply(graph, dropped, search->fused);
+    Estimate e = lives_of(search, graph);
+    int64_t peak = peak_of(search, &e);
+    arena_free(arena);
+    return peak;
+}
+
+/* ---- Candidates ---- */
+
+static int compare_candidates(const void *a, const void *b) {
+    const Candidate *x = a, *y = b;
+    double left = (double)x->saved * (double)y->cost, right = (double)y->saved * (double)x->cost;
+    if (left != right)
+        return left > right ? -1 : 1;
+    return x->layer - y->layer;
+}
+
+/* What making the result of node `position` takes where all that is kept today stays: the nodes of
+ * its group up to it, but no sum of products whose result is kept. */
+static int64_t cost_of(const RecomputeSearch *search, const Group *group, int position,
+                       const Life *lives, int forward_length) {
+    int64_t cost = 0;
+    for (int k = 0; k <= position; k++) {
+        const Node *node = group->nodes[k];
+        bool kept = k < position && lives[tensor_storage(node->y)->number].last >= forward_length;
+        if (!(kept && node->layer->cost.macs > 0))
+            cost += (node->layer->cost.flops + node->y->elements) * search->max_batch;
+    }
+    return cost;
+}
+
+static void add_candidates(RecomputeSearch *search, const Group *group, const Life *lives,
+                           int forward_length) {
+    for (int k = 0; k < group->count; k++) {
+        const Tensor *made = tensor_storage(group->nodes[k]->y);
+        if (made->pinned || lives[made->number].last < forward_length)
+            continue;
+        search->candidates[search->candidate_count++] =
+            (Candidate){made->layer->index, tensor_numbers(search, made),
+                        cost_of(search, group, k, lives, forward_length)};
+    }
+}
+
+/* Marks the layers whose output is, at some place of the forward pass, all that later nodes read
+ * of what came before. */
+static void find_connections(RecomputeSearch *search, const Graph *graph, GroupList groups) {
+    int *last = ARENA_ARRAY(graph->arena, int, (size_t)graph->tensor_count);
+    for (int i = 0; i < groups.count; i++)
+        for (int k = 0; k < groups.groups[i]->count; k++) {
+            const Node *node = groups.groups[i]->nodes[k];
+            for (int x = 0; x < node->input_count; x++)
+                last[tensor_storage(node->x[x])->number] = i;
+        }
+    int crossing = 0; /* tensors made so far that later groups read */
+    int *ends = ARENA_ARRAY(graph->arena, int, (size_t)groups.count + 1);
+    for (int i = 0; i < groups.count; i++) {
+        const Group *group = groups.groups[i];
+        crossing -= ends[i];
+        for (int k = 0; k < group->count; k++) {
+            const Tensor *made = tensor_storage(group->nodes[k]->y);
+            crossing += last[made->number] > i;
+            ends[last[made->number]] += last[made->number] > i;
+        }
+        const Tensor *result = tensor_storage(group->nodes[group->count - 1]->y);
+        search->connects[result->layer->index] = crossing == 1 && last[result->number] > i;
+    }
+}
+
+RecomputeSearch *recompute_search(Arena *arena, const Network *network, int max_batch, bool fused) {
+    RecomputeSearch *search = ARENA_NEW(arena, RecomputeSearch);
+    size_t count = (size_t)network->layer_count;
+    *search = (RecomputeSearch){.arena = arena,
+                                .network = network,
+                                .max_batch = max_batch,
+                                .fused = fused,
+                                .candidates = ARENA_ARRAY(arena, Candidate, count),
+                                .connects = ARENA_ARRAY(arena, bool, count),
+                                .dropped = ARENA_ARRAY(arena, bool, count)};
+    Arena *scratch = arena_create();
+    Graph *graph = graph_build(scratch, network, false);
+    Estimate e = lives_of(search, graph);
+    GroupList groups = fuse_program(scratch, &graph->programs[PROGRAM_FORWARD_TRAINING], fused);
+    for (int i = 0; i < groups.count; i++)
+        add_candidates(search, groups.groups[i], e.lives, groups.count);
+    find_connections(search, graph, groups);
+    search->peak = peak_of(search, &e);
+    arena_free(scratch);
+    qsort(search->candidates, (size_t)search->candidate_count, sizeof *search->candidates,
+          compare_candidates);
+    return search;
+}
+
+/* ---- Dropping ---- */
+
+/* Marks or unmarks a layer, if the peak is then at most `limit`. */
+static bool try_mark(RecomputeSearch *search, int layer, bool dropped, int64_t limit) {
+    search->dropped[layer] = dropped;
+    int64_t peak = estimate(search, search->dropped);
+    if (peak > limit) {
+        search->dropped[layer] = !dropped;
+        return false;
+    }
+    search->peak = peak;
+    return true;
+}
+
+/* The best for its cost first, again and again until none lowers the peak. */
+static void drop_singly(RecomputeSearch *search, int64_t goal) {
+    bool changed = true;
+    while (changed && search->peak > goal) {
+        changed = false;
+        for (int i = 0; i < search->candidate_count && search->peak > goal; i++) {
+            int layer = search->candidates[i].layer;
+            if (!search->dropped[layer] && try_mark(search, layer, true, search->peak - 1))
+                changed = true;
+        }
+    }
+}
+
+static int64_t total_saved(const RecomputeSearch *search) {
+    int64_t total = 0;
+    for (int i = 0; i < search->candidate_count; i++)
+        total += search->candidates[i].saved;
+    return total;
+}
+
+/* Drops everything but a connecting tensor after every `budget` numbers. */
+static void mark_stretches(const RecomputeSearch *search, const int64_t *saved, int64_t budget,
+                           bool *dropped) {
+    int64_t passed = 0;
+    for (int i = 0; i < search->network->layer_count; i++) {
+        passed += saved[i];
+        dropped[i] = saved[i] > 0 && !(search->connects[i] && passed > budget);
+        passed = dropped[i] || saved[i] == 0 ? passed : 0;
+    }
+}
+
+static void drop_stretches(RecomputeSearch *search, int64_t goal) {
+    enum { BUDGETS = 40 };
+    const double step = 0.85;
+    size_t count = (size_t)search->network->layer_count;
+    bool *marks = ARENA_ARRAY(search->arena, bool, count);
+    int64_t *saved = ARENA_ARRAY(search->arena, int64_t, count);
+    for (int i = 0; i < search->candidate_count; i++)
+        saved[search->candidates[i].layer] = search->candidates[i].saved;
+    double budget = (double)total_saved(search);
+    for (int i = 0; i < BUDGETS && search->peak > goal; i++, budget *= step) {
+        mark_stretches(search, saved, (int64_t)budget, marks);
+        int64_t peak = estimate(search, marks);
+        if (peak < search->peak) {
+            search->peak = peak;
+            memcpy(search->dropped, marks, count * sizeof *marks);
+        }
+    }
+}
+
+/* What costs most for its size first. */
+static void keep_what_fits(RecomputeSearch *search, int64_t goal) {
+    int64_t limit = search->peak > goal ? search->peak : goal;
+    for (int i = search->candidate_count - 1; i >= 0; i--) {
+        int layer = search->candidates[i].layer;
+        if (search->dropped[layer])
+            try_mark(search, layer, false, limit);
+    }
+}
+
+const bool *recompute_shrink(RecomputeSearch *search, int64_t excess) {
+    int64_t before = search->peak, goal = search->peak - excess;
+    if (search->exhausted)
+        return NULL;
+    drop_singly(search, goal);
+    if (search->peak > goal) {
+        drop_stretches(search, goal);
+        drop_singly(search, goal);
+        search->exhausted = search->peak > goal;
+        keep_what_fits(search, goal);
+    }
+    return search->peak < before ? search->dropped : NULL;
+}

@@ -1,0 +1,20 @@
+/* Convolutions with 3x3 kernels, stride and dilation 1 and one group by Winograd's minimal
+ * filtering, F(4x4, 3x3) or F(2x2, 3x3), and their gradients: the data gradient is a convolution
+ * with the filters turned around and transposed, the weight gradient one of x with tiles of dy as
+ * filters, F(3x3, 4x4) or F(3x3, 2x2). Each needs blocked channels on both sides (layout.h). */
+#ifndef CNNC_WINOGRAD_H
+#define CNNC_WINOGRAD_H
+
+#include "lower.h"
+
+typedef enum WinogradKind {
+    WINOGRAD_FORWARD,
+    WINOGRAD_DATA_GRADIENT,
+    WINOGRAD_WEIGHT_GRADIENT
+} WinogradKind;
+
+/* Makes the loops of a convolution node where the estimate says that they are faster than direct
+ * ones. Returns whether it did; else nothing is emitted. */
+bool winograd_lower(Lowering *lowering, const Node *node, WinogradKind kind);
+
+#endif

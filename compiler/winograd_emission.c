@@ -1,0 +1,369 @@
+#include "winograd_emission.h"
+
+/* ---- Small pieces ---- */
+
+Expr *winograd_open_unrolled(Builder *b, const char *letter, int64_t extent) {
+    Expr *index = open_loop(b, LOOP_SERIAL, letter, extent);
+    b->open_stmt[b->depth - 1]->unroll = true;
+    return index;
+}
+
+Expr *winograd_open_loop(Builder *b, LoopKind kind, const char *letter, int64_t extent,
+                         int *opened) {
+    if (extent == 1)
+        return integer(b, 0);
+    ++*opened;
+    return open_loop(b, kind, letter, extent);
+}
+
+Expr *winograd_load_vector(Builder *b, Buffer *buffer, int index_count, Expr *const *index) {
+    Expr *load = load_at(b, buffer, index_count, index);
+    load->type = TYPE_VECTOR;
+    return load;
+}
+
+static Expr *scaled(Builder *b, Expr *x, int64_t factor) {
+    return times(b, x, integer(b, factor));
+}
+
+static Expr *divided_up(Builder *b, Expr *x, int64_t divisor) {
+    return over(b, plus(b, x, integer(b, divisor - 1)), integer(b, divisor));
+}
+
+/* ---- Portions ---- */
+
+/* Slabs of the largest batch, or a slot's share of them. */
+static int64_t largest_share(const WinogradEmission *e) {
+    int64_t tiles = e->plan->image_tiles * e->lowering->options->max_batch;
+    int64_t slabs = (tiles + e->plan->slab - 1) / e->plan->slab;
+    return (slabs + e->plan->slots - 1) / e->plan->slots;
+}
+
+void winograd_open_slots(WinogradEmission *e) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    e->slot = e->first = integer(b, 0);
+    e->kind = plan->slots > 1 ? LOOP_SERIAL : LOOP_INDEPENDENT;
+    e->single_portion = plan->portion >= largest_share(e);
+    e->total = declare(b, "tiles", TYPE_INDEX, scaled(b, batch_size(b), plan->image_tiles));
+    e->end = declare(b, "slabs", TYPE_INDEX, divided_up(b, e->total, plan->slab));
+    if (plan->slots == 1)
+        return;
+    Expr *share = declare(b, "share", TYPE_INDEX, divided_up(b, e->end, plan->slots));
+    e->slot = open_loop(b, LOOP_INDEPENDENT, "slot", plan->slots);
+    e->first = declare(b, "begin", TYPE_INDEX, times(b, e->slot, share));
+    e->end = declare(b, "end", TYPE_INDEX, minimum(b, plus(b, e->first, share), e->end));
+}
+
+void winograd_open_portions(WinogradEmission *e) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    if (e->single_portion) {
+        e->slabs =
+            plan->slots > 1 ? declare(b, "count", TYPE_INDEX, minus(b, e->end, e->first)) : e->end;
+        return;
+    }
+    e->first = open_range(b, LOOP_SERIAL, "first", e->first, e->end, plan->portion);
+    int64_t portion_tiles = plan->slab * plan->portion * plan->slots;
+    expect_trips(b, (double)plan->image_tiles / (double)portion_tiles, true);
+    Expr *left = minus(b, e->end, e->first);
+    e->slabs = declare(b, "count", TYPE_INDEX, minimum(b, left, integer(b, plan->portion)));
+}
+
+void winograd_close_portions(WinogradEmission *e) {
+    close_blocks(e->b, (e->plan->slots > 1) + !e->single_portion);
+}
+
+Expr *winograd_open_slabs(WinogradEmission *e, LoopKind kind) {
+    Expr *slab = open_range(e->b, kind, "slab", integer(e->b, 0), e->slabs, 1);
+    expect_trips(e->b, (double)e->plan->portion, false);
+    return slab;
+}
+
+static int64_t slab_size(const WinogradEmission *e, int64_t blocks) {
+    return e->plan->points * blocks * e->plan->slab * e->plan->length;
+}
+
+Expr *winograd_slab_offset(const WinogradEmission *e, Expr *slab, int64_t blocks) {
+    Builder *b = e->b;
+    Expr *number = plus(b, scaled(b, e->slot, e->plan->portion), slab);
+    return scaled(b, number, slab_size(e, blocks));
+}
+
+Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int64_t blocks) {
+    return lower_scratch(e->lowering, name, false,
+                         e->plan->slots * e->plan->portion * slab_size(e, blocks));
+}
+
+TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    Expr *number = plus(b, scaled(b, plus(b, e->first, slab), plan->slab), i);
+    TilePlace place = {.number = declare(b, "tile", TYPE_INDEX, number)};
+    place.n = declare(b, "n", TYPE_INDEX, over(b, place.number, integer(b, plan->image_tiles)));
+    Expr *rest = remainder_of(b, place.number, integer(b, plan->image_tiles));
+    Expr *across = integer(b, plan->tiles[1]);
+    place.row = declare(b, "h", TYPE_INDEX, scaled(b, over(b, rest, across), plan->step));
+    place.column =
+        declare(b, "w", TYPE_INDEX, scaled(b, remainder_of(b, place.number, across), plan->step));
+    return place;
+}
+
+/* ---- Transforms ---- */
+
+static Expr *add_product(Builder *b, Expr *sum, Expr *x, Rational coefficient) {
+    double factor = rational_value(coefficient);
+    if (sum == NULL)
+        return factor == -1 ? negated(b, x) : times(b, number(b, factor), x);
+    if (factor < 0)
+        return minus(b, sum, times(b, number(b, -factor), x));
+    return plus(b, sum, times(b, number(b, factor), x));
+}
+
+/* y = matrix * x as straight-line code. */
+static void emit_linear(Builder *b, const RationalMatrix *matrix, Expr *const *x, Expr **y) {
+    LinearProgram program = linear_program(matrix);
+    Expr *value[WINOGRAD_MAX + MAX_LINEAR_STEPS];
+    for (int i = 0; i < program.input_count; i++)
+        value[i] = x[i];
+    for (int i = 0; i < program.step_count; i++) {
+        const LinearStep *step = &program.steps[i];
+        Expr *sum = NULL;
+        for (int t = 0; t < step->term_count; t++)
+            sum = add_product(b, sum, value[step->terms[t].value], step->terms[t].coefficient);
+        if (step->row >= 0)
+            y[step->row] = sum;
+        else
+            value[program.input_count + i] = declare(b, "part", TYPE_VECTOR, sum);
+    }
+}
+
+Buffer *winograd_declare_half(Builder *b, const RationalMatrix *matrix) {
+    int64_t extent[2] = {matrix->rows, matrix->columns};
+    return declare_array(b, "half", TYPE_VECTOR, 2, extent);
+}
+
+void winograd_first_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
+                         WinogradSource *source, void *context) {
+    Expr *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
+    Expr *column = open_loop(b, LOOP_SERIAL, "j", matrix->columns);
+    for (int row = 0; row < matrix->columns; row++)
+        x[row] = declare(b, "x", TYPE_VECTOR, source(context, integer(b, row), column));
+    emit_linear(b, matrix, x, y);
+    for (int row = 0; row < matrix->rows; row++) {
+        Expr *place[2] = {integer(b, row), column};
+        store_at(b, half, 2, place, y[row], false);
+    }
+    close_blocks(b, 1);
+}
+
+void winograd_second_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
+                          WinogradSink *sink, void *context) {
+    Expr *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
+    Expr *row = open_loop(b, LOOP_SERIAL, "i", matrix->rows);
+    for (int column = 0; column < matrix->columns; column++) {
+        Expr *place[2] = {row, integer(b, column)};
+        x[column] = declare(b, "x", TYPE_VECTOR, load_at(b, half, 2, place));
+    }
+    emit_linear(b, matrix, x, y);
+    for (int column = 0; column < matrix->rows; column++)
+        sink(context, row, integer(b, column), y[column]);
+    close_blocks(b, 1);
+}
+
+/* ---- Tiles of a tensor ---- */
+
+typedef struct CutEmission {
+    WinogradEmission *e;
+    const WinogradCut *cut;
+    Expr *from;     /* offset of the tile's first element in the tensor */
+    Buffer *border; /* copy of a tile that leaves the image */
+    Expr *to;       /* offset of the tile's first point in the scratch */
+} CutEmission;
+
+static int64_t row_extent(const Tensor *tensor) {
+    return tensor->extent[2] + tensor->layout.before[2] + tensor->layout.after[2];
+}
+
+static int64_t column_extent(const Tensor *tensor) {
+    return tensor->extent[1] + tensor->layout.before[1] + tensor->layout.after[1];
+}
+
+static Expr *tensor_vector(void *context, Expr *row, Expr *column) {
+    const CutEmission *c = context;
+    Builder *b = c->e->b;
+    Tensor *tensor = c->cut->tensor;
+    Expr *place = plus(b, scaled(b, row, row_extent(tensor)), column);
+    Expr *offset = plus(b, c->from, scaled(b, place, c->e->plan->length));
+    return winograd_load_vector(b, lower_buffer(c->e->lowering, tensor), 1, &offset);
+}
+
+static void border_place(const CutEmission *c, Expr *row, Expr *column, Expr **place) {
+    Builder *b = c->e->b;
+    place[0] = plus(b, scaled(b, row, c->cut->matrix->columns), column);
+    place[1] = integer(b, 0);
+}
+
+static Expr *border_vector(void *context, Expr *row, Expr *column) {
+    const CutEmission *c = context;
+    Expr *place[2];
+    border_place(c, row, column, place);
+    return winograd_load_vector(c->e->b, c->border, 2, place);
+}
+
+static void scratch_vector(void *context, Expr *row, Expr *column, Expr *value) {
+    const CutEmission *c = context;
+    const WinogradPlan *plan = c->e->plan;
+    Builder *b = c->e->b;
+    Expr *point = plus(b, scaled(b, row, plan->extent), column);
+    int64_t stride = c->cut->blocks * plan->slab * plan->length;
+    Expr *offset = plus(b, c->to, scaled(b, point, stride));
+    store_at(b, c->cut->to, 1, &offset, value, false);
+}
+
+/* Whether all of the tile counts; NULL: always. */
+static Expr *whole_tile(const CutEmission *c, const TilePlace *place) {
+    const WinogradPlan *plan = c->e->plan;
+    Builder *b = c->e->b;
+    Expr *const at[2] = {place->row, place->column};
+    Expr *whole = NULL;
+    for (int axis = 0; axis < 2; axis++)
+        if (plan->covered[axis] % plan->step != 0)
+            whole = both(b, whole,
+                         less_equal(b, at[axis], integer(b, plan->covered[axis] - plan->step)));
+    if (c->cut->fill && plan->image_tiles % plan->slab != 0)
+        whole = both(b, whole, less(b, place->number, c->e->total));
+    return whole;
+}
+
+static void fill_border(CutEmission *c, const TilePlace *place) {
+    const WinogradCut *cut = c->cut;
+    Builder *b = c->e->b;
+    int extent = cut->matrix->columns;
+    Expr *exists = NULL;
+    if (cut->fill && c->e->plan->image_tiles % c->e->plan->slab != 0)
+        exists = less(b, place->number, c->e->total);
+    Expr *i = open_loop(b, LOOP_SERIAL, "i", extent);
+    Expr *j = open_loop(b, LOOP_SERIAL, "j", extent);
+    Expr *row = plus(b, place->row, i), *column = plus(b, place->column, j);
+    exists = both(b, exists, less(b, row, integer(b, cut->end[0] - cut->origin[0])));
+    exists = both(b, exists, less(b, column, integer(b, cut->end[1] - cut->origin[1])));
+    Expr *to[2];
+    border_place(c, i, j, to);
+    open_if(b, exists);
+    store_at(b, c->border, 2, to, tensor_vector(c, i, j), false);
+    close_blocks(b, 1);
+    open_else(b);
+    store_at(b, c->border, 2, to, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
+    close_blocks(b, 3);
+}
+
+/* The offset of the tile's first element. */
+static Expr *cut_offset(const CutEmission *c, const TilePlace *place, Expr *block) {
+    const Tensor *tensor = c->cut->tensor;
+    const Layout *layout = &tensor->layout;
+    Builder *b = c->e->b;
+    Expr *row = plus(b, place->row, integer(b, c->cut->origin[0] + layout->before[1]));
+    Expr *column = plus(b, place->column, integer(b, c->cut->origin[1] + layout->before[2]));
+    Expr *offset = plus(b, scaled(b, place->n, c->cut->blocks), block);
+    offset = plus(b, scaled(b, offset, column_extent(tensor)), row);
+    offset = plus(b, scaled(b, offset, row_extent(tensor)), column);
+    return scaled(b, offset, c->e->plan->length);
+}
+
+static void cut_tile(CutEmission *c, const TilePlace *place) {
+    Builder *b = c->e->b;
+    const RationalMatrix *matrix = c->cut->matrix;
+    Buffer *half = winograd_declare_half(b, matrix);
+    Expr *whole = whole_tile(c, place);
+    if (whole)
+        open_if(b, whole);
+    winograd_first_half(b, matrix, half, tensor_vector, c);
+    if (whole) {
+        close_blocks(b, 1);
+        open_else(b);
+        int64_t extent[2] = {(int64_t)matrix->columns * matrix->columns, c->e->plan->length};
+        c->border = declare_array(b, "border", TYPE_REAL, 2, extent);
+        fill_border(c, place);
+        winograd_first_half(b, matrix, half, border_vector, c);
+        close_blocks(b, 1);
+    }
+    winograd_second_half(b, matrix, half, scratch_vector, c);
+}
+
+/* The tiles of a slab that the batch has. */
+static Expr *slab_end(const WinogradEmission *e, Expr *slab, bool all) {
+    Builder *b = e->b;
+    Expr *end = integer(b, e->plan->slab);
+    if (all || e->plan->image_tiles % e->plan->slab == 0)
+        return end;
+    Expr *first = scaled(b, plus(b, e->first, slab), e->plan->slab);
+    return minimum(b, minus(b, e->total, first), end);
+}
+
+Expr *winograd_open_tiles(WinogradEmission *e, Expr *slab, bool all) {
+    Expr *i = open_range(e->b, e->kind, "i", integer(e->b, 0), slab_end(e, slab, all), 1);
+    expect_trips(e->b, (double)e->plan->slab, false);
+    return i;
+}
+
+void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
+    Builder *b = e->b;
+    const WinogradPlan *plan = e->plan;
+    CutEmission c = {.e = e, .cut = cut};
+    Expr *slab = winograd_open_slabs(e, e->kind);
+    Expr *block = open_loop(b, e->kind, "block", cut->blocks);
+    Expr *i = winograd_open_tiles(e, slab, cut->fill);
+    TilePlace place = winograd_tile_place(e, slab, i);
+    c.from = declare(b, "from", TYPE_INDEX, cut_offset(&c, &place, block));
+    Expr *vector = plus(b, scaled(b, block, plan->slab), i);
+    c.to = declare(
+        b, "to", TYPE_INDEX,
+        plus(b, winograd_slab_offset(e, slab, cut->blocks), scaled(b, vector, plan->length)));
+    cut_tile(&c, &place);
+    close_blocks(b, 3);
+}
+
+/* ---- Matrix products ---- */
+
+Buffer *winograd_declare_sums(const WinogradEmission *e) {
+    Builder *b = e->b;
+    int64_t extent[2] = {e->plan->rows, e->plan->columns};
+    Buffer *sums = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
+    Expr *place[2];
+    place[0] = winograd_open_unrolled(b, "u", extent[0]);
+    place[1] = winograd_open_unrolled(b, "t", extent[1]);
+    store_at(b, sums, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
+    close_blocks(b, 2);
+    return sums;
+}
+
+void winograd_add_terms(const WinogradEmission *e, Buffer *sums, const WinogradTerms *terms) {
+    Builder *b = e->b;
+    int64_t columns = e->plan->columns;
+    Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &columns);
+    Expr *t = winograd_open_unrolled(b, "t", columns);
+    Expr *offset = plus(b, terms->vector, scaled(b, t, terms->vector_stride));
+    store_at(b, held, 1, &t, winograd_load_vector(b, terms->vectors, 1, &offset), false);
+    close_blocks(b, 1);
+    Expr *u = winograd_open_unrolled(b, "u", e->plan->rows);
+    offset = plus(b, terms->scalar, scaled(b, u, terms->scalar_stride));
+    Expr *scalar = load_at(b, terms->scalars, 1, &offset);
+    scalar = declare(b, "scalar", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_SET", 1, &scalar));
+    t = winograd_open_unrolled(b, "t", columns);
+    Expr *place[2] = {u, t};
+    store_at(b, sums, 2, place, times(b, scalar, load_at(b, held, 1, &t)), true);
+    close_blocks(b, 2);
+}
+
+void winograd_store_sums(const WinogradEmission *e, Buffer *sums, Buffer *to, Expr *offset,
+                         int64_t row_stride, int64_t column_stride, bool add) {
+    Builder *b = e->b;
+    Expr *place[2];
+    place[0] = winograd_open_unrolled(b, "u", e->plan->rows);
+    place[1] = winograd_open_unrolled(b, "t", e->plan->columns);
+    Expr *at = plus(b, offset, scaled(b, place[0], row_stride));
+    at = plus(b, at, scaled(b, place[1], column_stride));
+    store_at(b, to, 1, &at, load_at(b, sums, 2, place), add);
+    close_blocks(b, 2);
+}

@@ -1,0 +1,88 @@
+/* What the kernels of winograd.c and winograd_gradient.c are made of: loops over portions of tiles,
+ * transforms of tiles, and the register tile of the matrix products. */
+#ifndef CNNC_WINOGRAD_EMISSION_H
+#define CNNC_WINOGRAD_EMISSION_H
+
+#include "winograd_plan.h"
+
+typedef struct WinogradEmission {
+    const WinogradPlan *plan;
+    Lowering *lowering;
+    Builder *b;
+    WinogradMatrices matrices;
+    LoopKind kind;       /* of the loops within a portion */
+    bool single_portion; /* all slabs, or those of a slot, whatever the batch */
+    Expr *total;         /* tiles of the batch */
+    Expr *slot;          /* 0 where there is one */
+    Expr *end;           /* of the slot's slabs */
+    Expr *first;         /* slab of the current portion */
+    Expr *slabs;         /* how many it has; none where that is negative */
+} WinogradEmission;
+
+/* An unrolled loop over a constant extent. Returns the index. */
+Expr *winograd_open_unrolled(Builder *b, const char *letter, int64_t extent);
+/* A loop over a constant extent; none where that is 1. */
+Expr *winograd_open_loop(Builder *b, LoopKind kind, const char *letter, int64_t extent,
+                         int *opened);
+Expr *winograd_load_vector(Builder *b, Buffer *buffer, int index_count, Expr *const *index);
+
+/* The loop over slots, if any, then that over portions; they set the fields above. The last
+ * function closes both. */
+void winograd_open_slots(WinogradEmission *e);
+void winograd_open_portions(WinogradEmission *e);
+void winograd_close_portions(WinogradEmission *e);
+/* One loop over the slabs of the portion: the number within the portion. */
+Expr *winograd_open_slabs(WinogradEmission *e, LoopKind kind);
+/* One over the tiles of a slab; `all`: those past the end of the batch, too. */
+Expr *winograd_open_tiles(WinogradEmission *e, Expr *slab, bool all);
+/* Offset of a slab, a number within the portion, in scratch with `blocks` blocks of channels. */
+Expr *winograd_slab_offset(const WinogradEmission *e, Expr *slab, int64_t blocks);
+/* Scratch of all slots with `blocks` blocks of channels. */
+Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int64_t blocks);
+
+/* Where a tile lies. */
+typedef struct TilePlace {
+    Expr *number;           /* among all tiles of the batch */
+    Expr *n, *row, *column; /* of its first element in the result */
+} TilePlace;
+TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i);
+
+/* matrix * X * matrix^T for a tile X of vectors that `source` gives; `sink` takes the elements. */
+typedef Expr *WinogradSource(void *context, Expr *row, Expr *column);
+typedef void WinogradSink(void *context, Expr *row, Expr *column, Expr *value);
+/* The first half, matrix * X, into an array that second half reads. `inputs` are the rows and
+ * columns of X. */
+Buffer *winograd_declare_half(Builder *b, const RationalMatrix *matrix);
+void winograd_first_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
+                         WinogradSource *source, void *context);
+void winograd_second_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
+                          WinogradSink *sink, void *context);
+
+/* Transforms of tiles cut from a tensor. */
+typedef struct WinogradCut {
+    Tensor *tensor;
+    int64_t blocks;
+    const RationalMatrix *matrix;
+    int64_t origin[2]; /* of the first tile */
+    int64_t end[2];    /* elements from here on count as zeros */
+    Buffer *to;        /* winograd_slab_scratch */
+    bool fill;         /* tiles that the batch lacks become zeros; else they are left out */
+} WinogradCut;
+void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut);
+
+/* sum[row][column] += set(scalars[row]) * vectors[column]. */
+typedef struct WinogradTerms {
+    Buffer *scalars, *vectors;
+    Expr *scalar, *vector; /* offsets of the first ones */
+    int64_t scalar_stride, vector_stride;
+} WinogradTerms;
+Buffer *winograd_declare_sums(const WinogradEmission *e);
+void winograd_add_terms(const WinogradEmission *e, Buffer *sums, const WinogradTerms *terms);
+/* Stores the sums at offset + row*row_stride + column*column_stride, or adds them. */
+void winograd_store_sums(const WinogradEmission *e, Buffer *sums, Buffer *to, Expr *offset,
+                         int64_t row_stride, int64_t column_stride, bool add);
+
+void winograd_emit_convolution(WinogradEmission *e);
+void winograd_emit_weight_gradient(WinogradEmission *e);
+
+#endif

@@ -1,0 +1,177 @@
+#include "winograd_emission.h"
+
+/* [point][dy block / columns][x channel][columns][V], for each slot */
+static int64_t sums_size(const WinogradPlan *plan) {
+    int64_t channels = plan->input_blocks * plan->length;
+    return plan->points * channels * plan->result_blocks * plan->length;
+}
+
+static Expr *open_vectors(Builder *b, LoopKind kind, int64_t reals, int length) {
+    return open_range(b, kind, "i", integer(b, 0), integer(b, reals), length);
+}
+
+/* The slot's sums, or with one slot all of them. */
+static void clear_sums(const WinogradEmission *e, Buffer *sums) {
+    Builder *b = e->b;
+    Expr *i = open_vectors(b, e->kind, sums_size(e->plan), e->plan->length);
+    Expr *at = plus(b, times(b, e->slot, integer(b, sums_size(e->plan))), i);
+    store_at(b, sums, 1, &at, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
+    close_blocks(b, 1);
+}
+
+/* Those of the other slots to those of the first, in order. */
+static void join_slots(const WinogradEmission *e, Buffer *sums) {
+    Builder *b = e->b;
+    int64_t size = sums_size(e->plan);
+    Expr *i = open_vectors(b, LOOP_INDEPENDENT, size, e->plan->length);
+    Expr *sum = declare(b, "total", TYPE_VECTOR, winograd_load_vector(b, sums, 1, &i));
+    Expr *slot = open_range(b, LOOP_SERIAL, "slot", integer(b, 1), integer(b, e->plan->slots), 1);
+    Expr *at = plus(b, times(b, slot, integer(b, size)), i);
+    local_add(b, sum, winograd_load_vector(b, sums, 1, &at));
+    close_blocks(b, 1);
+    store_at(b, sums, 1, &i, sum, false);
+    close_blocks(b, 1);
+}
+
+/* ---- Products ---- */
+
+/* sums[point][dy block][x channel] += sum over the portion's tiles of inputs * taps; `add`: to what
+ * is there. */
+static void multiply(WinogradEmission *e, Buffer *inputs, Buffer *taps, Buffer *sums, bool add) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t length = plan->length, groups = plan->result_blocks / plan->columns;
+    int64_t channels = plan->input_blocks * length, side = plan->slab * length;
+    int opened = 2;
+    Expr *point = open_loop(b, e->kind, "point", plan->points);
+    Expr *group = winograd_open_loop(b, e->kind, "group", groups, &opened);
+    Expr *block = open_loop(b, e->kind, "block", plan->input_blocks);
+    Expr *c = integer(b, 0);
+    if (plan->rows < length) {
+        c = open_range(b, LOOP_SERIAL, "c", integer(b, 0), integer(b, length), plan->rows);
+        opened++;
+    }
+    Buffer *tile = winograd_declare_sums(e);
+
+    Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
+    Expr *number = plus(b, times(b, point, integer(b, plan->input_blocks)), block);
+    Expr *from = plus(b, winograd_slab_offset(e, slab, plan->input_blocks),
+                      times(b, number, integer(b, side)));
+    Buffer *tiles = declare_pointer(b, "from", inputs, plus(b, from, c));
+    number = plus(b, times(b, point, integer(b, plan->result_blocks)),
+                  times(b, group, integer(b, plan->columns)));
+    from = plus(b, winograd_slab_offset(e, slab, plan->result_blocks),
+                times(b, number, integer(b, side)));
+    Buffer *factors = declare_pointer(b, "factors", taps, from);
+    Expr *i = open_loop(b, LOOP_SERIAL, "i", plan->slab);
+    b->open_stmt[b->depth - 1]->rolled = true;
+    Expr *vector = times(b, i, integer(b, length));
+    WinogradTerms terms = {.scalars = tiles,
+                           .scalar = vector,
+                           .scalar_stride = 1,
+                           .vectors = factors,
+                           .vector = vector,
+                           .vector_stride = side};
+    winograd_add_terms(e, tile, &terms);
+    close_blocks(b, 2);
+
+    number = plus(b, times(b, point, integer(b, groups)), group);
+    number = plus(b, times(b, number, integer(b, channels)), times(b, block, integer(b, length)));
+    number = times(b, plus(b, number, c), integer(b, plan->columns * length));
+    number = plus(b, times(b, e->slot, integer(b, sums_size(plan))), number);
+    Expr *to = declare(b, "to", TYPE_INDEX, number);
+    winograd_store_sums(e, tile, sums, to, plan->columns * length, length, add);
+    close_blocks(b, opened);
+}
+
+/* ---- The gradient from the sums ---- */
+
+typedef struct WeightEmission {
+    WinogradEmission *e;
+    Buffer *sums, *gradient;
+    Expr *from, *to;
+} WeightEmission;
+
+static Expr *sum_vector(void *context, Expr *row, Expr *column) {
+    const WeightEmission *w = context;
+    const WinogradPlan *plan = w->e->plan;
+    Builder *b = w->e->b;
+    Expr *point = plus(b, times(b, row, integer(b, plan->extent)), column);
+    Expr *stride = integer(b, sums_size(plan) / plan->points);
+    Expr *offset = plus(b, w->from, times(b, point, stride));
+    return winograd_load_vector(b, w->sums, 1, &offset);
+}
+
+static void weight_vector(void *context, Expr *row, Expr *column, Expr *value) {
+    const WeightEmission *w = context;
+    Builder *b = w->e->b;
+    Expr *tap = plus(b, times(b, row, integer(b, WINOGRAD_TAPS)), column);
+    Expr *offset = plus(b, w->to, times(b, tap, integer(b, w->e->plan->length)));
+    store_at(b, w->gradient, 1, &offset, value, false);
+}
+
+static void transform_back(WinogradEmission *e, Buffer *sums) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t channels = plan->input_blocks * plan->length;
+    WeightEmission w = {.e = e, .sums = sums};
+    w.gradient = lower_buffer(e->lowering, plan->node->parameter_gradients[0]);
+    int opened = 1;
+    Expr *group = winograd_open_loop(b, LOOP_INDEPENDENT, "group",
+                                     plan->result_blocks / plan->columns, &opened);
+    Expr *t = winograd_open_loop(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
+    Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", channels);
+    Expr *from = plus(b, times(b, group, integer(b, channels)), c);
+    from = plus(b, times(b, from, integer(b, plan->columns)), t);
+    w.from = declare(b, "from", TYPE_INDEX, times(b, from, integer(b, plan->length)));
+    Expr *block = plus(b, times(b, group, integer(b, plan->columns)), t);
+    Expr *to = plus(b, times(b, block, integer(b, channels)), c);
+    int64_t filter = (int64_t)WINOGRAD_TAPS * WINOGRAD_TAPS * plan->length;
+    w.to = declare(b, "to", TYPE_INDEX, times(b, to, integer(b, filter)));
+    Buffer *half = winograd_declare_half(b, &e->matrices.output);
+    winograd_first_half(b, &e->matrices.output, half, sum_vector, &w);
+    winograd_second_half(b, &e->matrices.output, half, weight_vector, &w);
+    close_blocks(b, opened);
+}
+
+/* ---- All of it ---- */
+
+static WinogradCut cut_of(const WinogradEmission *e, Tensor *tensor, const RationalMatrix *matrix,
+                          Buffer *to) {
+    const WinogradPlan *plan = e->plan;
+    bool input = tensor == plan->input;
+    WinogradCut cut = {.tensor = tensor,
+                       .blocks = tensor->extent[0] / plan->length,
+                       .matrix = matrix,
+                       .to = to,
+                       .fill = true};
+    for (int axis = 0; axis < 2; axis++) {
+        cut.origin[axis] = input ? plan->origin[axis] : 0;
+        cut.end[axis] = cut.origin[axis] + plan->covered[axis] + (input ? WINOGRAD_TAPS - 1 : 0);
+    }
+    return cut;
+}
+
+void winograd_emit_weight_gradient(WinogradEmission *e) {
+    const WinogradPlan *plan = e->plan;
+    e->matrices = winograd_matrices(WINOGRAD_TAPS, plan->step, WINOGRAD_SCALE_OUTPUT);
+    Buffer *inputs = winograd_slab_scratch(e, "inputs", plan->input_blocks);
+    Buffer *taps = winograd_slab_scratch(e, "taps", plan->result_blocks);
+    Buffer *sums = lower_scratch(e->lowering, "sums", false, plan->slots * sums_size(plan));
+    comment(e->b, "Winograd F(3x3, %dx%d): transform tiles of x and of dy, multiply,", plan->step,
+            plan->step);
+    winograd_open_slots(e);
+    if (!e->single_portion)
+        clear_sums(e, sums);
+    winograd_open_portions(e);
+    WinogradCut x = cut_of(e, plan->input, &e->matrices.input, inputs);
+    WinogradCut dy = cut_of(e, plan->result, &e->matrices.filter, taps);
+    winograd_cut_tiles(e, &x);
+    winograd_cut_tiles(e, &dy);
+    multiply(e, inputs, taps, sums, !e->single_portion);
+    winograd_close_portions(e);
+    if (plan->slots > 1)
+        join_slots(e, sums);
+    comment(e->b, "and transform the sums back.");
+    transform_back(e, sums);
+}

@@ -1,0 +1,274 @@
+#include "winograd_plan.h"
+
+/* ---- The model of the machine: coarse, but it ranks the variants well ---- */
+
+#define FMAS_PER_CYCLE 2.0
+#define LOADS_PER_CYCLE 2.0
+#define FMA_LATENCY 4.0
+#define EFFICIENCY 0.85       /* of the peak that a good direct convolution reaches */
+#define CYCLES_PER_STEP 1.0   /* counting and branching around the multiply-adds of a tile */
+#define CYCLES_PER_VECTOR 0.4 /* what of a load does not hide behind them */
+#define CYCLES_PER_SUM 2.0    /* clearing and storing an accumulator */
+#define CYCLES_PER_TILE 30.0  /* until its pipeline is full */
+#define CYCLES_PER_INPUT 8.0  /* per vector of a transformed tile: loads, sums, a store */
+#define CYCLES_PER_OUTPUT 5.0
+#define CYCLES_PER_FILTER 14.0
+#define CYCLES_PER_TURNED 10.0    /* per vector gathered from filters that are transposed */
+#define CYCLES_PER_REGION 10000.0 /* waking the threads and waiting for them */
+#define REALS_PER_CYCLE 2.0       /* from and to what lies behind the second-level cache */
+#define CACHE_REALS (1 << 18)     /* of the second-level cache, for the scratch of a portion */
+#define DEFAULT_THREADS 2
+#define DEFAULT_SLOTS 8
+#define MAX_ROWS 28
+#define MAX_COLUMNS 6
+#define LEAST_SLAB 8
+#define LARGEST_SLAB 16 /* of the weight gradient, where it can be any number */
+
+static double largest(double a, double b) {
+    return a > b ? a : b;
+}
+
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* ---- What it can be used for ---- */
+
+static bool is_blocked(const Tensor *tensor, int length) {
+    return tensor->layout.blocked_axis == 0 && tensor->layout.block == length;
+}
+
+static bool has_form(const Node *node, int length) {
+    const Window *window = &node->layer->window;
+    const Tensor *weight = node->parameters[0];
+    if (window->rank != 2 || node->connections || weight->extent[1] != node->x[0]->extent[0])
+        return false;
+    for (int axis = 0; axis < 2; axis++)
+        if (window->kernel[axis] != WINOGRAD_TAPS || window->stride[axis] != 1 ||
+            window->dilation[axis] != 1)
+            return false;
+    return is_blocked(weight, length);
+}
+
+static void set_tensors(WinogradPlan *plan) {
+    const Node *node = plan->node;
+    const Window *window = &node->layer->window;
+    bool data_gradient = plan->kind == WINOGRAD_DATA_GRADIENT;
+    plan->input = data_gradient ? node->dy : node->x[0];
+    plan->result = data_gradient                            ? node->dx
+                   : plan->kind == WINOGRAD_WEIGHT_GRADIENT ? node->dy
+                                                            : node->y;
+    plan->input_blocks = plan->input->extent[0] / plan->length;
+    plan->result_blocks = plan->result->extent[0] / plan->length;
+    for (int axis = 0; axis < 2; axis++) {
+        int64_t pad = window->pad_begin[axis];
+        plan->origin[axis] = data_gradient ? pad - (WINOGRAD_TAPS - 1) : -pad;
+        plan->covered[axis] = plan->result->extent[1 + axis];
+    }
+}
+
+/* The halo holds all that results depend on. */
+static bool has_halo(const WinogradPlan *plan) {
+    const Layout *layout = &plan->input->layout;
+    for (int axis = 0; axis < 2; axis++) {
+        int64_t end = plan->origin[axis] + plan->covered[axis] + WINOGRAD_TAPS - 1;
+        if (-plan->origin[axis] > layout->before[1 + axis] ||
+            end > plan->input->extent[1 + axis] + layout->after[1 + axis])
+            return false;
+    }
+    return true;
+}
+
+/* ---- Cycles ---- */
+
+typedef struct Search {
+    const LowerOptions *options;
+    WinogradPlan plan; /* the variant being looked at */
+    double tiles;      /* of the largest batch */
+    int threads;
+} Search;
+
+static double step_cycles(int rows, int columns) {
+    double fmas = rows * columns / FMAS_PER_CYCLE;
+    double loads = (rows + columns) / LOADS_PER_CYCLE;
+    return largest(FMA_LATENCY, largest(fmas, loads)) + CYCLES_PER_STEP +
+           columns * CYCLES_PER_VECTOR;
+}
+
+/* One register tile with a sum of `terms`. */
+static double tile_cycles(const WinogradPlan *plan, double terms) {
+    return terms * step_cycles(plan->rows, plan->columns) +
+           plan->rows * plan->columns * CYCLES_PER_SUM + CYCLES_PER_TILE;
+}
+
+static double slabs_of(const Search *search) {
+    return (double)divide_up((int64_t)search->tiles, search->plan.slab);
+}
+
+static double portions_of(const Search *search) {
+    return (double)divide_up((int64_t)slabs_of(search), search->plan.portion);
+}
+
+static double product_cycles(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    double channels = (double)(plan->input_blocks * plan->length);
+    double columns = (double)(plan->result_blocks / plan->columns);
+    if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
+        return plan->points * columns * channels / plan->rows * portions_of(search) *
+               tile_cycles(plan, (double)(plan->slab * plan->portion));
+    return plan->points * columns * slabs_of(search) * tile_cycles(plan, channels);
+}
+
+static double transform_cycles(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    double inputs = (double)plan->input_blocks, results = (double)plan->result_blocks;
+    double tiles = slabs_of(search) * (double)plan->slab * plan->points;
+    double filters = plan->points * inputs * plan->length * results;
+    double cycles = tiles * inputs * CYCLES_PER_INPUT + filters * CYCLES_PER_FILTER;
+    if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
+        return cycles + tiles * results * CYCLES_PER_INPUT +
+               (plan->slots > 1 ? plan->slots * filters / LOADS_PER_CYCLE : 0);
+    if (plan->kind == WINOGRAD_DATA_GRADIENT)
+        cycles += filters / plan->points * WINOGRAD_TAPS * WINOGRAD_TAPS * CYCLES_PER_TURNED;
+    return cycles + tiles * results * CYCLES_PER_OUTPUT;
+}
+
+static double slab_reals(const WinogradPlan *plan) {
+    return (double)(plan->points * plan->slab * plan->length *
+                    (plan->input_blocks + plan->result_blocks));
+}
+
+/* Filters are read once for each portion (sums read and written); what of a portion does not fit
+ * the cache is written and read. */
+static double memory_cycles(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    double filters = (double)plan->points * (double)plan->input_blocks * plan->length *
+                     (double)plan->result_blocks * plan->length;
+    double portion = slab_reals(plan) * (double)plan->portion, reals = 0;
+    bool shared = plan->slots == 1 && search->threads > 1;
+    if (shared || filters > CACHE_REALS)
+        reals += portions_of(search) * filters * (plan->kind == WINOGRAD_WEIGHT_GRADIENT ? 2 : 1);
+    if (shared || portion > 1.5 * CACHE_REALS)
+        reals += 2 * slab_reals(plan) * slabs_of(search);
+    return reals / REALS_PER_CYCLE;
+}
+
+static double region_cycles(const Search *search) {
+    double regions = search->plan.slots > 1 ? 1 : 3 * portions_of(search);
+    return (1 + regions) * CYCLES_PER_REGION * search->threads;
+}
+
+/* Slots are shared in whole. */
+static double imbalance(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    if (plan->slots == 1)
+        return 1;
+    double portions = portions_of(search);
+    double longest = (double)(divide_up(plan->slots, search->threads) *
+                              divide_up((int64_t)portions, plan->slots));
+    return largest(1, longest * search->threads / portions);
+}
+
+static double estimate(const Search *search) {
+    double work = product_cycles(search) + transform_cycles(search) + memory_cycles(search);
+    return work * imbalance(search) + region_cycles(search);
+}
+
+static double direct_cycles(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    double outputs = (double)(plan->covered[0] * plan->covered[1]) * search->options->max_batch;
+    double fmas = outputs * (double)(plan->input_blocks * plan->length * plan->result_blocks) *
+                  WINOGRAD_TAPS * WINOGRAD_TAPS;
+    return fmas / FMAS_PER_CYCLE / EFFICIENCY + CYCLES_PER_REGION * search->threads;
+}
+
+/* ---- The search ---- */
+
+static void set_step(Search *search, int step) {
+    WinogradPlan *plan = &search->plan;
+    plan->step = step;
+    plan->extent = step + WINOGRAD_TAPS - 1;
+    plan->points = plan->extent * plan->extent;
+    for (int axis = 0; axis < 2; axis++)
+        plan->tiles[axis] = divide_up(plan->covered[axis], step);
+    plan->image_tiles = plan->tiles[0] * plan->tiles[1];
+    search->tiles = (double)plan->image_tiles * search->options->max_batch;
+}
+
+static void keep_better(const Search *search, WinogradPlan *best) {
+    double cycles = estimate(search);
+    if (best->cycles != 0 && best->cycles <= cycles)
+        return;
+    *best = search->plan;
+    best->cycles = cycles;
+}
+
+static void try_portion(Search *search, int slots, int64_t portion, WinogradPlan *best) {
+    int64_t share = divide_up((int64_t)slabs_of(search), slots);
+    int64_t portions = divide_up(share, portion > 0 ? portion : 1);
+    search->plan.slots = slots;
+    search->plan.portion = divide_up(share, portions);
+    keep_better(search, best);
+}
+
+/* The portions for a register tile: as many slabs as the cache holds, or as many as make the
+ * filters' way as long as that of the transformed tiles. */
+static void try_portions(Search *search, WinogradPlan *best) {
+    const WinogradPlan *plan = &search->plan;
+    double balanced = (double)plan->length * (double)(plan->input_blocks * plan->result_blocks) /
+                      (double)(plan->input_blocks + plan->result_blocks);
+    int64_t fitting = (int64_t)(CACHE_REALS / slab_reals(plan));
+    int slots = search->options->threads > 0 ? search->options->threads : DEFAULT_SLOTS;
+    try_portion(search, slots, fitting, best);
+    try_portion(search, 1, divide_up((int64_t)balanced, plan->slab), best);
+}
+
+/* The size that leaves the fewest places of the last slab empty. */
+static int64_t choose_slab(const Search *search) {
+    int64_t tiles = (int64_t)search->tiles, best = smaller(tiles, LARGEST_SLAB);
+    for (int64_t slab = best - 1; slab >= LEAST_SLAB; slab--)
+        if (divide_up(tiles, slab) * slab < divide_up(tiles, best) * best)
+            best = slab;
+    return best;
+}
+
+static void try_tiles(Search *search, WinogradPlan *best) {
+    WinogradPlan *plan = &search->plan;
+    bool weights = plan->kind == WINOGRAD_WEIGHT_GRADIENT;
+    for (plan->columns = 1; plan->columns <= MAX_COLUMNS; plan->columns++)
+        for (plan->rows = 1; plan->rows <= MAX_ROWS; plan->rows++) {
+            int registers = plan->rows * plan->columns + plan->columns + 1;
+            bool fits = registers <= search->options->registers &&
+                        plan->result_blocks % plan->columns == 0 &&
+                        (weights ? plan->length % plan->rows == 0 : plan->rows <= search->tiles);
+            if (!fits)
+                continue;
+            plan->slab = weights ? choose_slab(search) : plan->rows;
+            try_portions(search, best);
+        }
+}
+
+bool winograd_choose(const Lowering *lowering, const Node *node, WinogradKind kind,
+                     WinogradPlan *plan) {
+    const LowerOptions *options = lowering->options;
+    int length = options->vector_length;
+    if (options->level == 0 || !options->winograd || length == 1 || !has_form(node, length))
+        return false;
+    Search search = {.options = options,
+                     .plan = {.kind = kind, .node = node, .length = length},
+                     .threads = options->threads > 0 ? options->threads : DEFAULT_THREADS};
+    set_tensors(&search.plan);
+    if (!is_blocked(search.plan.input, length) || !is_blocked(search.plan.result, length) ||
+        !has_halo(&search.plan))
+        return false;
+    *plan = (WinogradPlan){0};
+    for (int step = 2; step <= 4; step += 2) {
+        set_step(&search, step);
+        try_tiles(&search, plan);
+    }
+    return plan->cycles > 0 && plan->cycles < direct_cycles(&search);
+}

@@ -1,0 +1,53 @@
+/* What a convolution by Winograd's algorithm works on, and in which portions.
+ *
+ * The image is cut into tiles. Per tile and channel block the transform of the input has `points`
+ * vectors; at each point a matrix product over the channels follows, and the transform back. In
+ * memory `slab` tiles lie side by side:
+ *
+ *   forward, data gradient   filters  [point][result block / columns][input channel][columns][V]
+ *                            inputs   [slab][point][input block][tile][V]
+ *                            products [slab][point][result block][tile][V]
+ *   weight gradient          inputs   [slab][point][x block][tile][V]
+ *                            taps     [slab][point][dy block][tile][V]
+ *                            sums     [point][dy block / columns][x channel][columns][V]
+ *
+ * Slabs are worked on in portions of `portion` slabs, whose scratch stays in the cache. With
+ * `slots` > 1 each of that many equal parts of the tiles has its own scratch, and threads share the
+ * slots; with one slot the threads share the loops within a portion. */
+#ifndef CNNC_WINOGRAD_PLAN_H
+#define CNNC_WINOGRAD_PLAN_H
+
+#include "winograd.h"
+#include "winograd_transform.h"
+
+#define WINOGRAD_TAPS 3
+
+typedef struct WinogradPlan {
+    WinogradKind kind;
+    const Node *node;
+    int length;     /* reals in a vector */
+    Tensor *input;  /* x, or dy for the data gradient: what tiles of `extent` are cut from */
+    Tensor *result; /* y or dx; for the weight gradient dy, whose tiles are the filters */
+    int64_t input_blocks, result_blocks;
+
+    int step;           /* tiles are this far apart: what they cover of the result */
+    int extent;         /* of a tile of the input, step + 2 */
+    int points;         /* extent * extent */
+    int64_t origin[2];  /* index of the first tile's first element in the input; may be < 0 */
+    int64_t covered[2]; /* extents of the result */
+    int64_t tiles[2];   /* along both axes */
+    int64_t image_tiles;
+
+    int rows, columns; /* register tile of the products: rows of vectors */
+    int64_t slab;      /* tiles; forward: also the rows */
+    int64_t portion;   /* slabs */
+    int slots;
+    double cycles; /* estimate for the largest batch, all threads together */
+} WinogradPlan;
+
+/* Fills the plan with the fastest variant. Returns whether the algorithm can be used and is
+ * estimated to be faster than a direct convolution. */
+bool winograd_choose(const Lowering *lowering, const Node *node, WinogradKind kind,
+                     WinogradPlan *plan);
+
+#endif

@@ -1,0 +1,110 @@
+"""Memory: recomputation changes how much is needed and nothing else, and the report tells the truth."""
+
+import json
+import re
+
+import numpy as np
+
+import tensors
+from harness import Case, Failure, ROOT, check, emit_and_build, run
+
+NETWORKS = ROOT / "tests" / "networks"
+EQUAL = ["dense_small", "resnet_small", "vgg_small"]  # those that keep more than scratch memory takes
+NATIVE = ["-fopenmp", "-march=native"]
+# Everything that could go wrong when it runs twice: random layers, running statistics, merges that
+# read a kernel's result next to it, products before sums, branches, views.
+MIXED = """input 2x10x10
+def gate    = MUL{ID, GAP - FC(6) - SIGMOID - RESHAPE(6x1x1)}
+def unit    = ADD{ID, MUL{CONV(6, 3x3, pad=1) - BN - TANH, ID}} - BN(affine=false) - RELU - DROPOUT(0.3)
+net mixed = CONV(6, 3x3) - BN - RELU - unit - gate - ADD{unit, MUL{ID, ID}} - LRN(n=3)
+          - CONCAT{AVGPOOL(2x2), MAXPOOL(2x2)} - CONV(8, 3x3) - PRELU - DROPOUT(0.2) - FC(9) - TANH
+          - FC(4)
+train { loss = cross_entropy  optimizer = sgd(lr=0.05, momentum=0.9)  batch = 6 }
+"""
+OPTIONS = {"": [], "-O0": ["-O0"], "-fno-fuse": ["-fno-fuse"], "--double": ["--double"],
+           "generic": ["--target=generic"]}
+
+
+def report(context, source, *options):
+    command = [context.cnnc, *options, "--report=json", "-"]
+    return json.loads(run(command, text=source).stdout)
+
+
+def tightest(context, source, options):
+    """The least --mem that recomputation reaches, as the message about an impossible one says."""
+    memory = report(context, source, *options)["memory"]
+    limit = f"--mem={memory['peak_infer']}"
+    errors = run([context.cnnc, *options, limit, "-"], text=source, status=None).stderr
+    found = re.search(r"brings (\d+) bytes down to (\d+)", errors)
+    check(found, f"nothing about recomputation with {limit}:\n{errors}")
+    check(int(found.group(1)) == memory["peak_train"], f"{found.group(0)}, reported {memory['peak_train']}")
+    return int(found.group(2))
+
+
+def write_batch(directory, program, batch=5):
+    shapes = {line.split()[0]: line.split()[1] for line in run([program, "info"]).stdout.splitlines()[:3]}
+    generator = np.random.default_rng(3)
+    dims = [int(extent) for extent in shapes["input"].split("x")]
+    np.save(directory / "x.npy", generator.standard_normal((batch, *dims)).astype(np.float32))
+    classes, *space = [int(extent) for extent in shapes["output"].split("x")]
+    np.save(directory / "t.npy", generator.integers(0, classes, (batch, *space)))
+
+
+def results(directory, program):
+    """Losses, gradients with that of the input, and weights after some steps with random layers."""
+    batch = ["--weights", directory / "w.safetensors", "--input", directory / "x.npy", "--target",
+             directory / "t.npy"]
+    found = {}
+    gradients, weights = (directory / f"{program.name}-{what}.safetensors" for what in ("g", "w"))
+    found["loss"] = run([program, "grad", *batch, "--grads", gradients]).stdout
+    found["losses"] = run([program, "step", *batch, "--steps", 4, "--random", "--out", weights]).stdout
+    for what, path in (("gradient", gradients), ("weights", weights)):
+        found.update({f"{what} {name}": array.tobytes() for name, array in tensors.read(path).items()})
+    return found
+
+
+def check_equal(found, expected):
+    check(set(found) == set(expected), f"{sorted(found)}, expected {sorted(expected)}")
+    different = [name for name in expected if found[name] != expected[name]]
+    check(not different, f"differs from the program without --mem: {different}")
+
+
+def recomputed_is_equal(context, name, source, options):
+    """With the least memory that recomputation reaches, and half way to it: the same bits."""
+    directory = context.directory("equal", name, *options)
+    full = report(context, source, *options)["memory"]["peak_train"]
+    least = tightest(context, source, options)
+    plain = emit_and_build(context, source, directory, "plain", *options, flags=NATIVE)
+    run([plain, "init", "--out", directory / "w.safetensors"])
+    write_batch(directory, plain)
+    expected = results(directory, plain)
+    for limit in (least, (least + full) // 2):
+        memory = report(context, source, *options, f"--mem={limit}")["memory"]
+        check(memory["recomputed"] and memory["peak_train"] <= limit, f"--mem={limit}: {memory}")
+        program = emit_and_build(context, source, directory, f"mem{limit}", *options, f"--mem={limit}",
+                                 flags=NATIVE)
+        check_equal(results(directory, program), expected)
+
+
+def deep_chain(context):
+    """A chain of n equal layers needs memory for about 2*sqrt(n) of them, each run twice at most."""
+    layers = 64
+    source = f"input 4x32x32 net = (CONV(4, 3x3, pad=1) - TANH)*{layers} - GAP - FC(2)"
+    full = report(context, source, "--batch=4")
+    least = tightest(context, source, ["--batch=4"])
+    memory = report(context, source, "--batch=4", f"--mem={least}")["memory"]
+    one = 4 * 4 * 4 * 32 * 32
+    check(memory["peak_train"] < 26 * one, f"{memory['peak_train'] / one:.1f} activations, of {layers}")
+    check(memory["recomputed_flops"] < full["totals"]["flops"], f"{memory['recomputed_flops']}")
+    check(len(set(memory["recomputed"])) == len(memory["recomputed"]), "a layer runs three times")
+
+
+def cases(context):
+    networks = {name: (NETWORKS / f"{name}.cnn").read_text() for name in EQUAL}
+    networks["mixed"] = MIXED
+    return [
+        *(Case(f"recomputed {name} {what}".rstrip(), recomputed_is_equal, name, source, options)
+          for name, source in networks.items() for what, options in OPTIONS.items()
+          if not options or context.long or name == "mixed"),
+        Case("memory of a deep chain", deep_chain),
+    ]
