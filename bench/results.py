@@ -32,7 +32,8 @@ def ratio(row, peer, key):
 
 def memory_ratio(row):
     """cnnc's peak memory of training over PyTorch's, or None."""
-    sizes = [(best(row, title, "train_ms") or {}).get("peak_bytes") for title in ("cnnc", "PyTorch")]
+    sizes = [(best(row, title, "train_ms") or {}).get("peak_bytes")
+             for title in ("cnnc", "PyTorch")]
     return sizes[0] / sizes[1] if all(sizes) else None
 
 

@@ -43,6 +43,13 @@ static bool gradients_together(const Derivation *d, const Layer *layer) {
     return (layer->op->flags & OP_GRADIENTS_TOGETHER) && d->depends[layer->inputs[0]->index];
 }
 
+static bool is_trainable(const Derivation *d, const Layer *layer) {
+    bool trainable = false;
+    for (int p = 0; p < layer->parameter_count; p++)
+        trainable = trainable || d->graph->layer_tensors[layer->index].gradients[p];
+    return trainable;
+}
+
 static void add_data_gradients(Derivation *d, const Layer *layer) {
     Graph *graph = d->graph;
     for (int i = 0; i < layer->input_count; i++) {
@@ -61,15 +68,26 @@ static void add_data_gradients(Derivation *d, const Layer *layer) {
 
 static void add_parameter_gradient(Derivation *d, const Layer *layer) {
     LayerTensors *tensors = &d->graph->layer_tensors[layer->index];
-    bool trainable = false;
-    for (int p = 0; p < layer->parameter_count; p++)
-        trainable = trainable || tensors->gradients[p];
-    if (!trainable || gradients_together(d, layer))
+    if (!is_trainable(d, layer) || gradients_together(d, layer))
         return;
     Node *node = graph_layer_node(d->graph, PROGRAM_BACKWARD, NODE_PARAMETER_GRADIENT, layer);
     node->dy = output_gradient(d->graph, layer);
     for (int p = 0; p < layer->parameter_count; p++)
         node->parameter_gradients[p] = tensors->gradients[p];
+}
+
+/* The parameters of a layer change once all that reads them and their gradients has run: with the
+ * next layer that has any, so that what is fused behind the data gradient stays next to it. */
+static void add_updates(Derivation *d, const Layer *layer) {
+    const LayerTensors *tensors = &d->graph->layer_tensors[layer->index];
+    Node *node = graph_node(d->graph, PROGRAM_BACKWARD, NODE_UPDATE, op_find("UPDATE"), layer);
+    node->x = ARENA_NEW(d->graph->arena, Tensor *); /* none */
+    for (int p = 0; p < layer->parameter_count; p++) {
+        if (tensors->gradients[p] == NULL)
+            continue;
+        node->parameters[p] = tensors->parameters[p];
+        node->parameter_gradients[p] = tensors->gradients[p];
+    }
 }
 
 static void add_losses(Derivation *d) {
@@ -92,15 +110,23 @@ void graph_derive_gradients(Graph *graph) {
         for (int k = 0; k < layer->input_count; k++)
             d.depends[i] = d.depends[i] || d.depends[layer->inputs[k]->index];
     }
+    const Layer *waiting = NULL; /* for its updates */
     add_losses(&d);
     for (int i = network->layer_count - 1; i > 0; i--) {
         const Layer *layer = network->layers[i];
         Tensor *output = graph->layer_tensors[i].output[1];
         if (output == NULL || output->view_of || !d.has_gradient[i])
             continue;
+        if (is_trainable(&d, layer)) {
+            if (waiting)
+                add_updates(&d, waiting);
+            waiting = layer;
+        }
         add_parameter_gradient(&d, layer);
         add_data_gradients(&d, layer);
     }
+    if (waiting)
+        add_updates(&d, waiting);
     if (d.has_gradient[0])
         graph->input_gradient = output_gradient(graph, network->layers[0]);
 }

@@ -149,7 +149,7 @@ void contraction_sides(ContractionPlan *plan) {
     for (int s = 0; s < 3; s++) {
         Side *side = sides[s];
         side->operand = operands[s];
-        side->guarded = is_guarded(plan, side->operand);
+        side->guarded = s < 2 && is_guarded(plan, side->operand);
         contraction_layout(plan, side->operand, side->guarded, 0, axes);
         contraction_place(plan, side, axes);
         side->packable = is_packable(plan, side);

@@ -57,6 +57,7 @@ typedef struct Tile {
      * memory: loops over the parts go outside those over most of the results, so that operands of
      * a part stay in the cache. Weight gradients. */
     bool in_parts;
+    bool stored_directly; /* sums go from registers to the result, which nothing follows */
     double cycles; /* estimate for the largest batch */
 } Tile;
 
@@ -77,6 +78,10 @@ bool contraction_split_blocks(ContractionPlan *plan);
 int contraction_split(ContractionPlan *plan, int d, int64_t factor);
 /* The index of every dimension of the contraction from those of the plan's. */
 void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origins);
+
+/* Longest chain of additions to one accumulator: longer sums go through the tile's memory, which
+ * keeps the rounding error of long sums small (pairwise in spirit: Higham 1993). */
+#define LONGEST_CHAIN 8192
 
 /* Range of an axis map's numerator, and whether it can leave the axis or fall between elements. */
 typedef struct AxisRange {

@@ -16,6 +16,7 @@
 #define CYCLES_PER_LANE_SUM 4.0
 #define CACHE_LINE 16      /* reals; loads further apart touch a line each, */
 #define SCATTERED_LOAD 1.5 /* which costs more than loads side by side */
+#define FAR 1024     /* reals: a page */
 #define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
 #define MAX_COLUMNS 6
@@ -106,6 +107,7 @@ static double copied_elements(const ContractionPlan *plan, const Tile *tile) {
 /* Terms of one part: enough that adding it to memory does not count, few enough that what they read
  * stays in the first-level cache. */
 #define PART_TERMS 200
+#define FAR_TERMS 32 /* rows that lie pages apart: each is a stream of its own */
 
 static double count_terms(const ContractionPlan *plan) {
     double terms = 1;
@@ -114,13 +116,28 @@ static double count_terms(const ContractionPlan *plan) {
     return terms;
 }
 
-static bool can_sum_in_parts(const ContractionPlan *plan, const Tile *tile) {
-    const Contraction *c = plan->contraction;
-    if (c->to_result || c->accumulate || c->connections || tile->form == TILE_DOT ||
-        plan->dims[tile->vector_dim].extent != plan->lowering->options->vector_length ||
-        plan->result.coefficient[tile->vector_dim] != 1)
-        return false;
-    return count_terms(plan) > 2 * PART_TERMS;
+/* The vector side's rows lie pages apart, as those of a fully connected layer's weights do for its
+ * data gradient. */
+static bool reads_far(const ContractionPlan *plan, const Tile *tile) {
+    int innermost = -1;
+    for (int d = 0; d < plan->dim_count; d++)
+        if (plan->dims[d].reduce)
+            innermost = d;
+    return tile->form == TILE_BROADCAST && !tile->pack && innermost >= 0 &&
+           plan->side[tile->vector_side].coefficient[innermost] >= FAR;
+}
+
+/* Sums whose operands come from memory again for each tile unless they are taken in parts. */
+static bool streams(const ContractionPlan *plan, const Tile *tile) {
+    return (!plan->contraction->to_result || reads_far(plan, tile)) &&
+           count_terms(plan) > 2 * PART_TERMS;
+}
+
+/* Whether sums can go to the result as whole vectors. */
+static bool can_store_vectors(const ContractionPlan *plan, const Tile *tile) {
+    return tile->form != TILE_DOT && !plan->contraction->connections &&
+           plan->dims[tile->vector_dim].extent % plan->lowering->options->vector_length == 0 &&
+           plan->result.coefficient[tile->vector_dim] == 1;
 }
 
 static double estimate(const ContractionPlan *plan, const Tile *tile) {
@@ -135,8 +152,7 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
     }
     int64_t vectors = whole_vectors(plan->dims[tile->vector_dim].extent, length);
     int64_t columns = tile->column_dim >= 0 ? plan->dims[tile->column_dim].extent : 1;
-    bool along_result = plan->dims[tile->vector_dim].extent == length &&
-                        plan->result.coefficient[tile->vector_dim] == 1;
+    bool along_result = plan->result.coefficient[tile->vector_dim] == 1;
     int64_t row_extent = tile->row_dim >= 0 ? plan->dims[tile->row_dim].extent : 1;
     bool row_is_batch = tile->row_dim >= 0 && plan->dims[tile->row_dim].batch;
     double result_cycles = along_result ? CYCLES_PER_VECTOR_LANE : CYCLES_PER_RESULT;
@@ -149,8 +165,7 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
                  blocks_cycles(plan, tile, row_extent, row_is_batch, columns);
         result_cycles += CYCLES_PER_LANE_SUM * (length > 1);
     }
-    bool streams = !plan->contraction->to_result && count_terms(plan) > 2 * PART_TERMS;
-    if (streams && !can_sum_in_parts(plan, tile))
+    if (streams(plan, tile) && !can_store_vectors(plan, tile))
         cycles *= STREAMED;
     return cycles + results * result_cycles +
            copied_elements(plan, tile) * CYCLES_PER_COPIED_ELEMENT;
@@ -289,15 +304,13 @@ static int64_t largest_divisor(int64_t number, int64_t limit) {
             return divisor;
     return 1;
 }
-
-void contraction_split_parts(ContractionPlan *plan) {
-    int64_t terms = 1;
-    int count = plan->dim_count;
-    for (int d = count - 1; d >= 0; d--) {
+static void split_terms(ContractionPlan *plan) {
+    int64_t terms = 1, limit = reads_far(plan, &plan->tile) ? FAR_TERMS : PART_TERMS;
+    for (int d = plan->dim_count - 1; d >= 0; d--) {
         PlanDim *dim = &plan->dims[d];
         if (!dim->reduce || dim->batch)
             continue;
-        int64_t factor = largest_divisor(dim->extent, PART_TERMS / terms);
+        int64_t factor = largest_divisor(dim->extent, limit / terms);
         terms *= factor;
         dim->in_part = factor == dim->extent;
         if (dim->in_part)
@@ -308,6 +321,19 @@ void contraction_split_parts(ContractionPlan *plan) {
     }
 }
 
+#define VECTOR_SHARES 8
+
+/* Vectors along one long dimension: shares of it for the threads stay outside the parts. */
+void contraction_split_parts(ContractionPlan *plan) {
+    Tile *tile = &plan->tile;
+    int length = plan->lowering->options->vector_length;
+    int64_t extent = plan->dims[tile->vector_dim].extent;
+    split_terms(plan);
+    int64_t shares = largest_divisor(extent / length, VECTOR_SHARES);
+    if (extent > length && shares > 1)
+        tile->vector_dim = contraction_split(plan, tile->vector_dim, extent / shares);
+}
+
 Tile contraction_choose_tile(const ContractionPlan *plan) {
     Tile best = {.form = TILE_NONE, .vector_dim = -1, .row_dim = -1, .column_dim = -1};
     for (int d = 0; d < plan->dim_count; d++) {
@@ -316,6 +342,9 @@ Tile contraction_choose_tile(const ContractionPlan *plan) {
         try_dot(plan, d, &best);
         try_lanes(plan, d, &best);
     }
-    best.in_parts = best.form != TILE_NONE && can_sum_in_parts(plan, &best);
+    bool whole = best.form != TILE_NONE && can_store_vectors(plan, &best);
+    best.in_parts = whole && streams(plan, &best);
+    best.stored_directly = whole && !best.in_parts && !plan->contraction->to_result &&
+                           count_terms(plan) <= LONGEST_CHAIN;
     return best;
 }

@@ -3,9 +3,6 @@
 
 #include <assert.h>
 
-/* Longest chain of additions to one accumulator: longer sums go through the tile's memory, which
- * keeps the rounding error of long sums small (pairwise in spirit: Higham 1993). */
-#define LONGEST_CHAIN 8192
 #define SHORTEST_CHAIN 256 /* below, going through memory would cost too much */
 
 /* ---- The tile ---- */
@@ -143,8 +140,8 @@ static void emit_spill(Emission *e, Buffer *sum, Buffer *tile, bool add) {
     close_blocks(b, opened);
 }
 
-/* The tile's sums, or zeros, to where the parts of the results are added up. */
-static void emit_part(Emission *e, Buffer *sum) {
+/* The tile's sums, or zeros, to the result's memory, or added to what is there. */
+static void emit_store(Emission *e, Buffer *sum, bool add) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     int opened = 0;
@@ -155,7 +152,9 @@ static void emit_part(Emission *e, Buffer *sum) {
     Expr *place[2] = {u, t};
     Expr *vector = sum ? load_at(b, sum, 2, place) : call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL);
     Expr *offset = side_offset(e, &e->plan->result);
-    store_at(b, e->plan->result.buffer, 1, &offset, vector, sum != NULL);
+    if (tile->column_dim < 0)
+        offset = plus(b, offset, times(b, t, integer(b, e->length)));
+    store_at(b, e->plan->result.buffer, 1, &offset, vector, add);
     restore_dim(e, tile->column_dim, column);
     restore_dim(e, tile->row_dim, row);
     close_blocks(b, opened);
@@ -324,19 +323,22 @@ static void emit_innermost(Emission *e) {
     const Tile *tile = &e->plan->tile;
     if (tile->form == TILE_BROADCAST && tile->column_dim < 0)
         e->columns = (e->lanes + e->length - 1) / e->length;
-    if (!tile->in_parts)
-        emit_tile(e);
-    else if (e->clearing)
-        emit_part(e, NULL);
+    if (e->clearing)
+        emit_store(e, NULL, false);
+    else if (tile->in_parts)
+        emit_store(e, emit_sums(e, e->first_inner), true);
+    else if (tile->stored_directly)
+        emit_store(e, emit_sums(e, 0), e->plan->contraction->accumulate);
     else
-        emit_part(e, emit_sums(e, e->first_inner));
+        emit_tile(e);
 }
 
 /* The results of these loops become zero; then every part is added to all of them. */
 static void emit_parts(Emission *e, int at) {
     e->first_part = -1;
-    e->clearing = true;
-    emit_outer(e, at);
+    e->clearing = !e->plan->contraction->accumulate || e->plan->contraction->to_result;
+    if (e->clearing)
+        emit_outer(e, at);
     e->clearing = false;
     int opened = open_reduced(e, 0, e->first_inner);
     emit_outer(e, at);
@@ -464,11 +466,36 @@ static int find_first_part(const Emission *e) {
     int64_t shares = 1;
     for (int i = 0; i < e->outer_count; i++) {
         int d = e->outer[i];
-        if (d == plan->tile.row_dim || shares >= (int64_t)threads * PARTS_PER_THREAD)
+        bool inside = d == plan->tile.row_dim || d == plan->tile.vector_dim;
+        if (inside || shares >= (int64_t)threads * PARTS_PER_THREAD)
             return i;
         shares *= plan->dims[d].extent / (d == plan->tile.column_dim ? plan->tile.columns : 1);
     }
     return e->outer_count;
+}
+
+/* Where parts are added up: the result itself, or scratch in the same order if the node's fused
+ * followers want finished values. */
+static void make_result(ContractionPlan *plan) {
+    Tensor *tensor = plan->result.operand->tensor;
+    plan->result.buffer = plan->contraction->to_result
+                              ? lower_scratch(plan->lowering, "sums", tensor->per_example,
+                                              tensor->storage)
+                              : lower_buffer(plan->lowering, tensor);
+}
+
+static void emit_finish(Emission *e) {
+    ContractionPlan *plan = e->plan;
+    int list[MAX_PLAN_DIMS], count = list_dims(plan, false, list), opened = 0;
+    for (int i = 0; i < count; i++) {
+        const PlanDim *dim = &plan->dims[list[i]];
+        opened += dim->batch;
+        e->dims[list[i]] = dim->batch ? open_batch(e->b, LOOP_INDEPENDENT)
+                                      : open_unless_single(e->b, dim->letter, dim->extent, &opened);
+    }
+    Expr *offset = side_offset(e, &plan->result);
+    contraction_finish(plan, e->dims, load_at(e->b, plan->result.buffer, 1, &offset));
+    close_blocks(e->b, opened);
 }
 
 void contraction_emit_tiled(ContractionPlan *plan) {
@@ -481,7 +508,9 @@ void contraction_emit_tiled(ContractionPlan *plan) {
     e.first_inner = find_first_inner(&e);
     e.first_part = find_first_part(&e);
     prepare_sides(&e);
-    if (plan->tile.in_parts)
-        plan->result.buffer = lower_buffer(plan->lowering, plan->result.operand->tensor);
+    if (plan->tile.in_parts || plan->tile.stored_directly)
+        make_result(plan);
     emit_outer(&e, 0);
+    if (plan->tile.in_parts && plan->contraction->to_result)
+        emit_finish(&e);
 }

@@ -255,6 +255,7 @@ static void print_parameters(Printer *p) {
         {use->random_key, "uint64_t", "random_key"},
         {use->random_stream, "uint32_t", "random_stream"},
         {use->random_layers, "int", "random_layers"},
+        {use->network, "Network", "*network"},
     };
     text_add_character(&p->line, '(');
     for (size_t i = 0; i < sizeof extra / sizeof extra[0]; i++) {

@@ -169,6 +169,10 @@ static void print_special_call(Printer *p, const Expr *expr) {
         print_expression(p, expr->argument[0], PRECEDENCE_LOWEST);
         p->depth--;
         text_add_character(&p->line, ')');
+    } else if (strcmp(expr->function, CALL_UPDATE) == 0) {
+        text_format(&p->line, "optimizer_update(network, %s, %s, %lld)",
+                    expr->argument[0]->buffer->name, expr->argument[1]->buffer->name,
+                    (long long)expr->argument[2]->integer);
     } else if (expr->argument_count == 0) {
         text_add(&p->line, expr->function); /* a constant of the runtime */
     } else {

@@ -10,7 +10,6 @@ typedef enum ArgumentKind {
     ARGUMENT_NUMBER,    /* an int: the number of a layer */
     ARGUMENT_ARENA,     /* an offset in Network.arena */
     ARGUMENT_PARAMETER, /* ... in Network.parameters */
-    ARGUMENT_GRADIENT,  /* ... in Network.gradients */
 } ArgumentKind;
 
 typedef struct CallArgument {

@@ -89,8 +89,6 @@ static CallArgument make_argument(const Emitter *emitter, const Buffer *buffer) 
     switch (tensor->role) {
     case TENSOR_PARAMETER:
         return parameter_argument(emitter, ARGUMENT_PARAMETER, tensor);
-    case TENSOR_PARAMETER_GRADIENT:
-        return parameter_argument(emitter, ARGUMENT_GRADIENT, tensor);
     case TENSOR_CONSTANT:
         return text_argument(tensor->layer != NULL ? emitter->connection_names[tensor->layer->index]
                                                    : "class_weights");
@@ -108,7 +106,7 @@ static CallArgument make_argument(const Emitter *emitter, const Buffer *buffer) 
 static Call make_call(const Emitter *emitter, const Step *step) {
     const KernelUse *use = step->use;
     CallArgument *arguments =
-        ARENA_ARRAY(emitter->arena, CallArgument, (size_t)use->argument_count + 5);
+        ARENA_ARRAY(emitter->arena, CallArgument, (size_t)use->argument_count + 6);
     int count = 0;
     arguments[count++] = number_argument(emitter->arena, step->group->nodes[0]->layer->index);
     if (use->batch)
@@ -119,6 +117,8 @@ static Call make_call(const Emitter *emitter, const Step *step) {
         arguments[count++] = number_argument(emitter->arena, group_random_layer(step->group));
     if (use->random_layers)
         arguments[count++] = text_argument("network->random_layers");
+    if (use->network)
+        arguments[count++] = text_argument("network");
     for (int i = 0; i < use->argument_count; i++)
         arguments[count++] = make_argument(emitter, use->arguments[i]);
     return (Call){step, count, arguments};
@@ -164,7 +164,6 @@ static const char *argument_text(Arena *arena, const CallList *list, const Part 
         [ARGUMENT_NUMBER] = "",
         [ARGUMENT_ARENA] = "arena + ",
         [ARGUMENT_PARAMETER] = "parameters + ",
-        [ARGUMENT_GRADIENT] = "gradients + ",
     };
     const CallArgument *first = &list->calls[part->first + call].arguments[argument];
     const char *text = arena_format(arena, "%s%s", bases[first->kind],
@@ -183,6 +182,7 @@ static const char *timing_phase(NodeRole role) {
         [NODE_LOSS_GRADIENT] = "TIMING_DATA_GRADIENT",
         [NODE_PARAMETER_GRADIENT] = "TIMING_PARAMETER_GRADIENT",
         [NODE_DATA_GRADIENT] = "TIMING_DATA_GRADIENT",
+        [NODE_UPDATE] = "TIMING_PARAMETER_GRADIENT",
     };
     return phases[role];
 }
@@ -196,6 +196,7 @@ static const char *call_title(const Emitter *emitter, const CallList *list, cons
         [NODE_LOSS_GRADIENT] = "loss and its gradient of ",
         [NODE_PARAMETER_GRADIENT] = "weight gradient of ",
         [NODE_DATA_GRADIENT] = "data gradient of ",
+        [NODE_UPDATE] = "update of ",
     };
     const Group *first = list->calls[part->first + call].step->group;
     const char *title = arena_format(emitter->arena, "%s%s", titles[first->nodes[0]->role],
@@ -293,11 +294,11 @@ static void emit_part(Emitter *emitter, const char *program, const CallList *lis
 
 /* What the calls of a program use of the network. */
 typedef struct ProgramUse {
-    bool batch, arena, parameters, parameters_written, gradients;
+    bool batch, arena, parameters, parameters_written;
 } ProgramUse;
 
 static ProgramUse program_use(const StepList *list) {
-    ProgramUse program = {false, false, false, false, false};
+    ProgramUse program = {false, false, false, false};
     for (int i = 0; i < list->count; i++) {
         const KernelUse *use = list->steps[i]->use;
         program.batch = program.batch || use->batch;
@@ -305,14 +306,12 @@ static ProgramUse program_use(const StepList *list) {
             const Buffer *buffer = use->arguments[a];
             const Tensor *tensor = buffer->scratch ? NULL : tensor_storage(buffer->tensor);
             bool parameter = tensor != NULL && tensor->role == TENSOR_PARAMETER;
-            bool gradient = tensor != NULL && tensor->role == TENSOR_PARAMETER_GRADIENT;
             bool elsewhere = tensor != NULL &&
                              (tensor->role == TENSOR_CONSTANT || tensor->role >= TENSOR_LABELS);
             program.parameters = program.parameters || parameter;
             program.parameters_written =
                 program.parameters_written || (parameter && buffer->written);
-            program.gradients = program.gradients || gradient;
-            program.arena = program.arena || !(parameter || gradient || elsewhere);
+            program.arena = program.arena || !(parameter || elsewhere);
         }
     }
     return program;
@@ -328,8 +327,6 @@ static void emit_program_function(Emitter *emitter, ProgramId program) {
     if (use.parameters)
         text_format(out, "    %sreal *parameters = network->parameters;\n",
                     use.parameters_written ? "" : "const ");
-    if (use.gradients)
-        text_add(out, "    real *gradients = network->gradients;\n");
     if (use.arena)
         text_add(out, "    real *arena = network->arena;\n");
     if (list->call_count == 0)

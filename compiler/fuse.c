@@ -29,13 +29,21 @@ static bool can_lead(const Node *node) {
     return node->role == NODE_FORWARD || node->role == NODE_DATA_GRADIENT;
 }
 
+/* A node that writes its result as one vector hands over elements by number: what follows must lie
+ * in C order, too. */
+static bool leaves_order(const Node *leader, const Node *node) {
+    return leader->role == NODE_DATA_GRADIENT && (leader->op->flags & OP_READS_FLAT) &&
+           node_result(node)->layout.blocked_axis >= 0;
+}
+
 static bool can_follow(const Group *group, const Node *node) {
     const Node *last = group->nodes[group->count - 1];
     if (node->leads)
         return false;
     if ((node->op->flags & OP_RANDOM) && group_random_layer(group) >= 0)
         return false; /* one stream of random numbers for each kernel */
-    return can_lead(group->nodes[0]) && continues_from(node, last);
+    return can_lead(group->nodes[0]) && continues_from(node, last) &&
+           !leaves_order(group->nodes[0], node);
 }
 
 static Group *new_group(Arena *arena, Node *node) {

@@ -118,6 +118,8 @@ int node_reads(const Node *node, Tensor **tensors, int capacity) {
     list_add(&list, node->dy);
     if (node->accumulate)
         list_add(&list, node->dx);
+    for (int i = 0; i < MAX_PARAMETERS && node->role == NODE_UPDATE; i++)
+        list_add(&list, node->parameter_gradients[i]);
     list_add(&list, node->target);
     list_add(&list, node->class_weights);
     return list.count;
@@ -174,7 +176,8 @@ static void make_parameters(Graph *graph, LayerTensors *tensors, const Layer *la
         tensors->parameters[p]->parameter = p;
         if (graph->infer_only || spec->role == PARAMETER_RUNNING)
             continue;
-        tensors->gradients[p] = graph_tensor(graph, TENSOR_PARAMETER_GRADIENT, layer, name, false,
+        tensors->gradients[p] = graph_tensor(graph, TENSOR_PARAMETER_GRADIENT, layer,
+                                             arena_format(graph->arena, "d_%s", name), false,
                                              spec->dims.rank, spec->dims.extent);
         tensors->gradients[p]->parameter = p;
     }
@@ -182,7 +185,7 @@ static void make_parameters(Graph *graph, LayerTensors *tensors, const Layer *la
         tensors->connections = connection_tensor(graph, layer);
 }
 
-/* Trainable tensors first, so that the gradients lie at the same offsets. */
+/* Trainable tensors first: they have a place in the optimizer's state as well. */
 static void place_parameters(Graph *graph, LayerTensors *tensors) {
     const Network *network = graph->network;
     for (int running = 0; running < 2; running++) {
@@ -193,8 +196,6 @@ static void place_parameters(Graph *graph, LayerTensors *tensors) {
                     continue;
                 Tensor *parameter = tensors[i].parameters[p];
                 parameter->offset = graph->parameter_size;
-                if (tensors[i].gradients[p])
-                    tensors[i].gradients[p]->offset = graph->parameter_size;
                 graph->parameter_size += parameter->elements;
             }
         }

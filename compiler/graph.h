@@ -60,7 +60,8 @@ typedef enum NodeRole {
     NODE_LOSS,          /* losses from the output */
     NODE_LOSS_GRADIENT, /* losses and dL/d(output) */
     NODE_PARAMETER_GRADIENT,
-    NODE_DATA_GRADIENT
+    NODE_DATA_GRADIENT,
+    NODE_UPDATE /* a step of the optimizer on parameters, from parameter_gradients */
 } NodeRole;
 
 /* What lowering may depend on is also what tells groups apart: group_key.c names these fields. */

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 
 static const char *role_name(NodeRole role) {
-    static const char *const names[] = {"forward", "loss", "loss gradient", "parameter gradient",
-                                        "data gradient"};
+    static const char *const names[] = {
+        "forward", "loss", "loss gradient", "parameter gradient", "data gradient", "update"};
     return names[role];
 }
 

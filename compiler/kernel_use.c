@@ -52,6 +52,8 @@ static void note_expression(Search *search, const Expr *expr) {
         search->use->random_layers = true;
     if (expr->kind == EXPR_CALL && strcmp(expr->function, CALL_RANDOM_UNIFORM) == 0)
         search->use->random_key = search->use->random_stream = true;
+    if (expr->kind == EXPR_CALL && strcmp(expr->function, CALL_UPDATE) == 0)
+        search->use->network = true;
     for (int i = 0; i < expr->argument_count; i++)
         note_expression(search, expr->argument[i]);
 }

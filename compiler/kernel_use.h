@@ -6,7 +6,7 @@
 #include "lower.h"
 
 typedef struct KernelUse {
-    bool batch, random_key, random_stream, random_layers;
+    bool batch, random_key, random_stream, random_layers, network;
     int argument_count;
     Buffer **arguments; /* the kernel's parameters that are used, in their order */
     int variable_count, variable_capacity;
@@ -23,5 +23,8 @@ bool statement_has_effect(const KernelUse *use, const Stmt *stmt);
 /* Calls of the loop language that stand for the extra parameters of random kernels. */
 #define CALL_RANDOM_ACTIVE "RANDOM_ACTIVE"
 #define CALL_RANDOM_UNIFORM "RANDOM_UNIFORM"
+/* A step of the optimizer: the first elements of the parameters and of their gradients, and how
+ * many there are. */
+#define CALL_UPDATE "UPDATE"
 
 #endif

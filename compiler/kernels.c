@@ -99,14 +99,28 @@ static const char *role_suffix(NodeRole role) {
         [NODE_LOSS_GRADIENT] = "_gradient",
         [NODE_PARAMETER_GRADIENT] = "_weight_gradient",
         [NODE_DATA_GRADIENT] = "_data_gradient",
+        [NODE_UPDATE] = "_update",
     };
     return suffixes[role];
+}
+
+/* "update_432_16": the sizes of what is updated. */
+static const char *update_name(Arena *arena, const Node *node) {
+    Text name;
+    text_init(&name, arena);
+    text_add(&name, "update");
+    for (int p = 0; p < MAX_PARAMETERS; p++)
+        if (node->parameters[p] != NULL)
+            text_format(&name, "_%lld", (long long)node->parameters[p]->elements);
+    return name.bytes;
 }
 
 const char *group_name(Arena *arena, const Group *group) {
     Text name;
     text_init(&name, arena);
     const Node *first = group->nodes[0], *last = group->nodes[group->count - 1];
+    if (first->role == NODE_UPDATE)
+        return update_name(arena, first);
     add_kind(&name, first);
     if (first->role == NODE_FORWARD) {
         for (int i = 1; i < group->count; i++) {

@@ -185,7 +185,8 @@ static void clear_axis(Lowering *lowering, Tensor *tensor, int axis) {
         if (tensor->per_example)
             offset = open_batch(b, LOOP_INDEPENDENT);
         for (int i = 0; i < tensor->rank; i++) {
-            int64_t before = layout->before[i], whole = before + tensor->extent[i] + layout->after[i];
+            int64_t before = layout->before[i],
+                    whole = before + tensor->extent[i] + layout->after[i];
             bool blocked = i == layout->blocked_axis;
             int64_t extent = blocked    ? whole / layout->block
                              : i < axis ? tensor->extent[i]
@@ -347,7 +348,7 @@ static void lower_node(Lowering *lowering, const Node *node) {
         lower_copy(lowering, node->dy, node->dx);
     else if (node_is_elementwise(node))
         lower_elementwise(lowering, node);
-    else if (node->role == NODE_FORWARD || node->role == NODE_LOSS)
+    else if (node->role == NODE_FORWARD || node->role == NODE_LOSS || node->role == NODE_UPDATE)
         op->lower_forward(lowering, node);
     else if (node->role == NODE_PARAMETER_GRADIENT)
         op->lower_parameter_gradient(lowering, node);

@@ -101,7 +101,8 @@ static Placement *add_placement(Planner *planner, const void *key, int64_t eleme
 
 static bool is_in_arena(const Tensor *tensor) {
     return tensor->role == TENSOR_INPUT || tensor->role == TENSOR_ACTIVATION ||
-           tensor->role == TENSOR_SAVED || tensor->role == TENSOR_GRADIENT;
+           tensor->role == TENSOR_SAVED || tensor->role == TENSOR_GRADIENT ||
+           tensor->role == TENSOR_PARAMETER_GRADIENT;
 }
 
 static Placement *tensor_placement(Planner *planner, Tensor *tensor) {
@@ -273,29 +274,59 @@ static void place_fixed(Planner *planner, const Graph *graph) {
 
 /* ---- Totals ---- */
 
-/* What is alive at the step that needs most: the change of the sum at every step, summed up. */
-static void find_peak(Plan *plan, Sequence sequence) {
+/* What a piece counts as. */
+static int64_t *part_of(Plan *plan, const Placement *piece) {
+    if (piece->scratch != NULL)
+        return &plan->scratch;
+    return piece->tensor->role == TENSOR_PARAMETER_GRADIENT ? &plan->gradients : &plan->activations;
+}
+
+/* The step that needs most: the change of the sum at every step, summed up. */
+static int64_t peak_step(const Plan *plan, Sequence sequence) {
     size_t length = (size_t)plan->sequence_length[sequence] + 2;
-    int64_t *tensors = ARENA_ARRAY(plan->arena, int64_t, length);
-    int64_t *scratch = ARENA_ARRAY(plan->arena, int64_t, length);
+    int64_t *change = ARENA_ARRAY(plan->arena, int64_t, length);
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
         if (!piece->in_sequence[sequence] || piece->late)
             continue;
-        int64_t *change = piece->scratch != NULL ? scratch : tensors;
         change[piece->first] += piece->bytes;
         if ((size_t)piece->last + 1 < length)
             change[piece->last + 1] -= piece->bytes;
     }
-    int64_t tensors_now = 0, scratch_now = 0;
+    int64_t now = 0, most = 0, peak = 0;
     for (size_t step = 0; step < length; step++) {
-        tensors_now += tensors[step];
-        scratch_now += scratch[step];
-        if (tensors_now + scratch_now > plan->activations + plan->scratch) {
-            plan->activations = tensors_now;
-            plan->scratch = scratch_now;
+        now += change[step];
+        if (now > most) {
+            most = now;
+            peak = (int64_t)step;
         }
     }
+    return peak;
+}
+
+static void find_peak(Plan *plan, Sequence sequence) {
+    int64_t step = peak_step(plan, sequence);
+    for (int i = 0; i < plan->placement_count; i++) {
+        const Placement *piece = plan->placements[i];
+        if (piece->in_sequence[sequence] && !piece->late && piece->first <= step &&
+            step <= piece->last)
+            *part_of(plan, piece) += piece->bytes;
+    }
+}
+
+/* What a batch of labels or targets takes, and its losses; graphs made by hand have none. */
+static bool count_targets(Plan *plan, const Graph *graph) {
+    bool labels = graph->network->train.loss == LOSS_CROSS_ENTROPY;
+    const Tensor *const tensors[] = {labels ? graph->labels : graph->targets, graph->losses};
+    for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
+        int64_t bytes = 0;
+        if (tensors[i] == NULL)
+            continue;
+        if (!piece_bytes(&plan->options, tensors[i]->elements, true, tensors[i]->type, &bytes) ||
+            !checked_add(plan->targets, bytes, &plan->targets))
+            return false;
+    }
+    return true;
 }
 
 /* Numbers that the optimizer keeps per trainable one: momentum; Adam's two moments. */
@@ -312,16 +343,14 @@ static int optimizer_states(const TrainSettings *train) {
 static bool sum_up(Plan *plan, const Graph *graph) {
     int64_t size = plan->options.real_size, total = 0;
     if (!checked_multiply(graph->parameter_size, size, &plan->parameters) ||
-        !checked_add(plan->parameters, plan->sequence_bytes[SEQUENCE_EVALUATION],
-                     &plan->peak_infer))
+        !count_targets(plan, graph) || !checked_add(plan->parameters, plan->targets, &total) ||
+        !checked_add(total, plan->sequence_bytes[SEQUENCE_EVALUATION], &plan->peak_infer))
         return false;
     find_peak(plan, graph->infer_only ? SEQUENCE_EVALUATION : SEQUENCE_TRAINING);
     if (graph->infer_only)
         return true;
-    plan->gradients = graph->trainable_size * size;
-    if (!checked_multiply(plan->gradients, optimizer_states(&graph->network->train),
+    if (!checked_multiply(graph->trainable_size * size, optimizer_states(&graph->network->train),
                           &plan->optimizer) ||
-        !checked_add(plan->parameters, plan->gradients, &total) ||
         !checked_add(total, plan->optimizer, &total) ||
         !checked_add(total, plan->sequence_bytes[SEQUENCE_TRAINING], &total))
         return false;
@@ -360,10 +389,9 @@ static void report_too_much(const Plan *plan, int64_t peak, Diagnostics *diagnos
                                          " bytes of memory, but --mem allows %" PRId64,
                                          plan->options.max_batch, peak, plan->options.memory_limit);
     diagnostic_note(error, nowhere,
-                    "parameters %" PRId64 ", gradients %" PRId64 ", optimizer %" PRId64
-                    ", arena %" PRId64 " bytes",
-                    plan->parameters, plan->gradients, plan->optimizer,
-                    peak - plan->parameters - plan->gradients - plan->optimizer);
+                    "parameters %" PRId64 ", optimizer %" PRId64
+                    ", activations and gradients %" PRId64 " bytes",
+                    plan->parameters, plan->optimizer, peak - plan->parameters - plan->optimizer);
     Placement **order = ARENA_ARRAY(plan->arena, Placement *, (size_t)plan->placement_count + 1);
     memcpy(order, plan->placements, (size_t)plan->placement_count * sizeof *order);
     qsort(order, (size_t)plan->placement_count, sizeof *order, compare_size);

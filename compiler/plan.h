@@ -10,7 +10,9 @@
  * not count it. Placement is greedy by size: in decreasing order of size each piece goes into the
  * smallest gap that it fits between those already placed that are alive at the same time (offline
  * dynamic storage allocation; Pisarchyk and Lee, "Efficient memory management for deep neural net
- * inference", 2020, section 5.2). Pieces start at multiples of 64 bytes. */
+ * inference", 2020, section 5.2). Pieces start at multiples of 64 bytes. Gradients of parameters
+ * lie in the arena as well: the optimizer's step on a parameter is a step of the backward pass,
+ * behind which its gradient is no longer needed. */
 #ifndef CNNC_PLAN_H
 #define CNNC_PLAN_H
 
@@ -55,16 +57,17 @@ typedef struct Plan {
     int64_t late_arena_size;                /* the same with backward_input */
     int64_t input_offset, output_offset, input_gradient_offset; /* reals; 0 where there is none */
 
-    /* Bytes, for the report. `activations` (with their gradients and what is saved for them) and
-     * `scratch` are what is alive at the step of the training sequence (with --infer: evaluation)
-     * that needs most. Labels, targets and losses are not counted. */
+    /* Bytes, for the report. `gradients` (of parameters), `activations` (with their gradients and
+     * what is saved for them) and `scratch` are what is alive at the step of the training sequence
+     * (with --infer: evaluation) that needs most. */
     int64_t parameters; /* with running statistics */
-    int64_t gradients;
     int64_t optimizer;
+    int64_t targets; /* labels or targets, and losses */
+    int64_t gradients;
     int64_t activations;
     int64_t scratch;
-    int64_t peak_train; /* parameters + gradients + optimizer + arena of training; 0 with --infer */
-    int64_t peak_infer; /* parameters + arena of evaluation */
+    int64_t peak_train; /* parameters + optimizer + targets + arena of training; 0 with --infer */
+    int64_t peak_infer; /* parameters + targets + arena of evaluation */
 } Plan;
 
 /* Sets tensor->offset (reals), first_use and last_use of every tensor with a place in the arena.

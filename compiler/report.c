@@ -34,8 +34,9 @@ int network_layer_total(const Network *network) {
 void memory_parts(const Plan *plan, MemoryPart parts[MEMORY_PARTS]) {
     const MemoryPart all[MEMORY_PARTS] = {
         {"parameters", "parameters", plan->parameters},
-        {"gradients", "gradients", plan->gradients},
         {"optimizer", "optimizer state", plan->optimizer},
+        {"targets", "targets, losses", plan->targets},
+        {"gradients", "gradients", plan->gradients},
         {"activations", "activations", plan->activations},
         {"scratch", "scratch", plan->scratch},
         {"peak_train", "peak in training", plan->peak_train},

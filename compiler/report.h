@@ -43,7 +43,7 @@ typedef struct MemoryPart {
     const char *key, *title;
     int64_t bytes;
 } MemoryPart;
-#define MEMORY_PARTS 7
+#define MEMORY_PARTS 8
 void memory_parts(const Plan *plan, MemoryPart parts[MEMORY_PARTS]);
 
 /* 1234567 as "1,234,567"; 1.41e9 as "1.41 G"; 3 * 2^20 as "3.00 MiB". */

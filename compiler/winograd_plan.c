@@ -162,15 +162,15 @@ static double region_cycles(const Search *search) {
     return (1 + regions) * CYCLES_PER_REGION * search->threads;
 }
 
-/* Slots are shared in whole. */
+/* Slots are shared in whole: how much longer the busiest thread works than on average. */
 static double imbalance(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     if (plan->slots == 1)
         return 1;
-    double portions = portions_of(search);
+    double slabs = slabs_of(search);
     double longest = (double)(divide_up(plan->slots, search->threads) *
-                              divide_up((int64_t)portions, plan->slots));
-    return largest(1, longest * search->threads / portions);
+                              divide_up((int64_t)slabs, plan->slots));
+    return largest(1, longest * search->threads / slabs);
 }
 
 static double estimate(const Search *search) {

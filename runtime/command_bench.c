@@ -35,9 +35,9 @@ static void bench_forward(Bench *bench) {
 static void bench_train_step(Bench *bench) {
     Network *network = bench->network;
     network->random_key = random_key(0, RANDOM_BENCHMARK, bench->steps);
+    optimizer_begin_step(network, &bench->settings, 0, ++bench->steps);
     network->info->forward_training(network, bench->batch);
     network->info->backward(network, bench->batch);
-    optimizer_update(network, &bench->settings, 0, ++bench->steps);
 }
 
 static int bench_compare(const void *a, const void *b) {

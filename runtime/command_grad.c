@@ -113,7 +113,8 @@ RUNTIME_API ExitStatus command_grad(const NetworkInfo *info, const Options *opti
     const char *output = option_text(options, OPTION_OUTPUT);
     GradBatch batch = {0};
     Network *network = command_create_network(info, options, problem);
-    bool good = network != NULL && command_grad_read(info, options, &batch, problem);
+    bool good = network != NULL && network_keep_gradients(network, problem) &&
+                command_grad_read(info, options, &batch, problem);
     if (good) {
         network->random_layers = 0;
         double loss = command_grad_run(network, &batch);
@@ -142,8 +143,8 @@ RUNTIME_API ExitStatus command_step(const NetworkInfo *info, const Options *opti
         network->random_layers = option_given(options, OPTION_RANDOM);
         for (uint64_t step = 0; step < steps; step++) {
             network->random_key = random_key(settings.seed, RANDOM_TRAINING_STEP, step);
+            optimizer_begin_step(network, &settings, settings.learning_rate, step + 1);
             printf("%.9g\n", command_grad_run(network, &batch));
-            optimizer_update(network, &settings, settings.learning_rate, step + 1);
         }
         good = weights_save(network, option_text(options, OPTION_OUT_FILE), problem);
     }

@@ -219,7 +219,7 @@ RUNTIME_API ExitStatus command_gradcheck(const NetworkInfo *info, const Options 
     check.gradients = network_allocate(info->trainable_size + check.input_count, sizeof(real));
     if (check.inputs == NULL || check.gradients == NULL) {
         problem_out_of_memory(problem, "the gradients");
-    } else if (check.network != NULL) {
+    } else if (check.network != NULL && network_keep_gradients(check.network, problem)) {
         gradcheck_fill(&check, options);
         good = gradcheck_run(&check, problem);
     }

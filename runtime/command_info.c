@@ -48,11 +48,11 @@ RUNTIME_API ExitStatus command_info(const NetworkInfo *info, const Options *opti
     printf("compiler      cnnc %s%s%s\n", info->version, info->options[0] != '\0' ? " " : "",
            info->options);
     command_info_layers(info);
-    printf("\nmemory        parameters %.2f MB, activations and scratch %.2f MB",
+    printf("\nmemory        parameters %.2f MB, activations, gradients and scratch %.2f MB",
            memory.parameters / megabyte, memory.arena / megabyte);
     if (info->trainable) {
-        printf(", gradients %.2f MB, optimizer (%s) %.2f MB", memory.gradients / megabyte,
-               optimizer_find(info->train.optimizer)->name, memory.optimizer / megabyte);
+        printf(", optimizer (%s) %.2f MB", optimizer_find(info->train.optimizer)->name,
+               memory.optimizer / megabyte);
     }
     printf("\n");
     return EXIT_STATUS_DONE;

@@ -40,6 +40,9 @@ struct DataSet {
     char name[64]; /* "t10k" */
     DataLabelUse label_use;
     void *contents; /* the format's own */
+    /* Where the inputs' bytes lie one after another, as far as they lie in memory; else NULL. */
+    const unsigned char *inputs;
+    size_t input_bytes; /* of one example */
 };
 
 RUNTIME_API const DataFormatDef *data_format(DataFormat format);

@@ -161,6 +161,8 @@ RUNTIME_API bool data_idx_open(DataSet *set, Problem *problem) {
         return false;
     }
     set->count = contents->images.dims[0];
+    set->inputs = contents->images.data;
+    set->input_bytes = contents->channels * contents->height * contents->width;
     return true;
 }
 

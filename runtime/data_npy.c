@@ -145,6 +145,8 @@ RUNTIME_API bool data_npy_open(DataSet *set, Problem *problem) {
         return false;
     }
     set->count = contents->x.dims[0];
+    set->inputs = contents->x.data;
+    set->input_bytes = set->info->input_size * element_type_info(contents->x.type)->size;
     return true;
 }
 

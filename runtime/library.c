@@ -132,12 +132,12 @@ int NETWORK_NAME(train_step)(NETWORK_NAME(instance) * instance, const NETWORK_RE
         return NETWORK_NAME(error_argument);
     }
     network->random_key = random_key(instance->seed, RANDOM_TRAINING_STEP, instance->steps);
+    optimizer_begin_step(network, &info->train, learning_rate, ++instance->steps);
     info->forward_training(network, count);
     info->backward(network, count);
     for (int n = 0; n < count; n++) {
         sum += network->losses[n];
     }
-    optimizer_update(network, &info->train, learning_rate, ++instance->steps);
     if (loss != NULL) {
         *loss = sum / count;
     }

@@ -56,15 +56,11 @@ RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem) {
     network->losses = network_allocate((size_t)info->max_batch, sizeof(double));
     network->labels = network_allocate(info->target_is_label ? targets : 0, sizeof(int32_t));
     network->targets = network_allocate(info->target_is_label ? 0 : targets, sizeof(real));
-    if (info->trainable) {
-        network->gradients = network_allocate(info->trainable_size, sizeof(real));
-    }
     if (network->parameters == NULL || network->arena == NULL || network->losses == NULL ||
-        network->labels == NULL || network->targets == NULL ||
-        (info->trainable && network->gradients == NULL)) {
+        network->labels == NULL || network->targets == NULL) {
         NetworkMemory memory = network_memory(info);
         problem_add(problem, "out of memory: the network needs %.0f MB",
-                    (memory.parameters + memory.gradients + memory.arena) / 1e6);
+                    (memory.parameters + memory.arena) / 1e6);
         network_free(network);
         return NULL;
     }
@@ -83,6 +79,13 @@ RUNTIME_API void network_free(Network *network) {
     network_release(network->targets);
     network_release(network->losses);
     free(network);
+}
+
+RUNTIME_API bool network_keep_gradients(Network *network, Problem *problem) {
+    if (network->gradients == NULL) {
+        network->gradients = network_allocate(network->info->trainable_size, sizeof(real));
+    }
+    return network->gradients != NULL || problem_out_of_memory(problem, "the gradients");
 }
 
 RUNTIME_API bool network_backward_input(Network *network, int batch, Problem *problem) {
@@ -116,11 +119,11 @@ RUNTIME_API void network_shape_text(const long *dims, int rank, char *text, size
 
 RUNTIME_API NetworkMemory network_memory(const NetworkInfo *info) {
     const double bytes = sizeof(real);
-    NetworkMemory memory = {bytes * (double)info->parameter_size, 0, 0,
+    NetworkMemory memory = {bytes * (double)info->parameter_size, 0,
                             bytes * (double)info->arena_size};
     if (info->trainable) {
-        memory.gradients = bytes * (double)info->trainable_size;
-        memory.optimizer = memory.gradients * optimizer_state_count(&info->train);
+        memory.optimizer =
+            bytes * (double)info->trainable_size * optimizer_state_count(&info->train);
     }
     return memory;
 }

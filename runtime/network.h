@@ -25,7 +25,7 @@ typedef struct ParameterInfo {
     int rank;
     long dims[MAX_TENSOR_RANK];
     int block;           /* > 1: the first axis lies in blocks of so many, innermost (layout.h) */
-    size_t offset, size; /* in Network.parameters, and in .gradients where trainable */
+    size_t offset, size; /* in Network.parameters, and in .gradients where trainable and kept */
     int trainable;       /* 0: running statistics */
     ParameterInitialiser initialiser;
     double a;
@@ -62,7 +62,7 @@ typedef struct NetworkInfo {
     const LayerInfo *layers;
     const ParameterInfo *parameters;
     size_t parameter_size;  /* trainable tensors first, then running statistics */
-    size_t trainable_size;  /* = size of gradients */
+    size_t trainable_size;  /* = size of gradients, and of each state of the optimizer */
     size_t arena_size;      /* activations, their gradients and scratch, for max_batch */
     size_t late_arena_size; /* what the arena has to grow to for backward_input */
     size_t input_offset, output_offset, input_gradient_offset; /* in the arena */
@@ -77,18 +77,27 @@ typedef struct NetworkInfo {
     void (*forward_training)(Network *network, int batch); /* updates running statistics */
     /* Fills network->losses for the batch from the output and labels or targets, for evaluation. */
     void (*loss)(Network *network, int batch);
-    /* After forward_training: fills losses and all gradients of the mean loss (overwrites). */
+    /* After forward_training: fills losses, makes the gradients of the mean loss one by one and
+     * hands each to optimizer_update. */
     void (*backward)(Network *network, int batch);
     /* After backward: the gradient of the input at arena + input_gradient_offset. To be called
      * through network_backward_input, which makes room. */
     void (*backward_input)(Network *network, int batch);
 } NetworkInfo;
 
+/* Set by optimizer_begin_step. */
+typedef struct OptimizerStep {
+    const TrainSettings *settings; /* NULL: the parameters stay as they are */
+    double learning_rate;
+    uint64_t number; /* from 1 */
+} OptimizerStep;
+
 struct Network {
     const NetworkInfo *info;
     real *parameters;      /* info->parameter_size */
-    real *gradients;       /* info->trainable_size */
+    real *gradients;       /* info->trainable_size; NULL: they are not kept */
     real *optimizer_state; /* as many as the optimizer needs, owned by the trainer's code */
+    OptimizerStep step;    /* what backward does with the gradients that it does not keep */
     real *arena;           /* info->arena_size; info->late_arena_size once backward_input has run */
     size_t arena_capacity; /* which of them */
     int32_t *labels;       /* max_batch * target_size, where target_is_label */
@@ -109,10 +118,11 @@ struct Network {
 RUNTIME_API double timing_begin(const Network *network);
 RUNTIME_API void timing_end(Network *network, int layer, TimingPhase phase, double from);
 
-/* An instance with zeroed memory and random_layers = 1; NULL if memory is short. gradients are NULL
- * where info->trainable is 0. */
+/* An instance with zeroed memory and random_layers = 1; NULL if memory is short. */
 RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem);
 RUNTIME_API void network_free(Network *network); /* NULL is allowed */
+/* From now on backward keeps all gradients in network->gradients and changes no parameter. */
+RUNTIME_API bool network_keep_gradients(Network *network, Problem *problem);
 /* Runs info->backward_input after backward; the arena grows, and moves, when this is done first.
  * False if there is no memory for that. */
 RUNTIME_API bool network_backward_input(Network *network, int batch, Problem *problem);
@@ -124,9 +134,9 @@ RUNTIME_API void network_release(void *memory);
 RUNTIME_API size_t network_classes(const NetworkInfo *info);
 /* "3x32x32". */
 RUNTIME_API void network_shape_text(const long *dims, int rank, char *text, size_t size);
-/* Bytes of parameters, gradients, optimizer state and activations with scratch. */
+/* Bytes of parameters, optimizer state, and activations with gradients and scratch. */
 typedef struct NetworkMemory {
-    double parameters, gradients, optimizer, arena;
+    double parameters, optimizer, arena;
 } NetworkMemory;
 RUNTIME_API NetworkMemory network_memory(const NetworkInfo *info);
 

@@ -1,5 +1,7 @@
 #include "optimizer.h"
 
+#include <string.h>
+
 RUNTIME_API const OptimizerDef *optimizer_find(OptimizerKind kind) {
     static const OptimizerDef table[] = {
         [OPTIMIZER_SGD] = {"sgd", optimizer_sgd_state_count, {"momentum"}, optimizer_sgd_update},
@@ -27,16 +29,23 @@ RUNTIME_API bool optimizer_create_state(Network *network, const TrainSettings *s
     return network->optimizer_state != NULL || problem_out_of_memory(problem, "the optimizer");
 }
 
-RUNTIME_API void optimizer_update(Network *network, const TrainSettings *settings,
-                                  double learning_rate, uint64_t number) {
-    OptimizerStep step = {.settings = settings,
-                          .learning_rate = learning_rate,
-                          .number = number,
-                          .count = network->info->trainable_size,
-                          .parameters = network->parameters,
-                          .gradients = network->gradients};
-    for (int i = 0; i < optimizer_state_count(settings); i++) {
-        step.states[i] = network->optimizer_state + (size_t)i * step.count;
+RUNTIME_API void optimizer_begin_step(Network *network, const TrainSettings *settings,
+                                      double learning_rate, uint64_t number) {
+    network->step = (OptimizerStep){settings, learning_rate, number};
+}
+
+RUNTIME_API void optimizer_update(Network *network, real *parameters, const real *gradients,
+                                  size_t count) {
+    const TrainSettings *settings = network->step.settings;
+    const size_t offset = (size_t)(parameters - network->parameters);
+    if (network->gradients != NULL) {
+        memcpy(network->gradients + offset, gradients, count * sizeof(real));
+    } else if (settings != NULL) {
+        OptimizerRange range = {.count = count, .parameters = parameters, .gradients = gradients};
+        for (int i = 0; i < optimizer_state_count(settings); i++) {
+            range.states[i] =
+                network->optimizer_state + (size_t)i * network->info->trainable_size + offset;
+        }
+        optimizer_find(settings->optimizer)->update(&network->step, &range);
     }
-    optimizer_find(settings->optimizer)->update(&step);
 }

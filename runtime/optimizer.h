@@ -6,22 +6,20 @@
 
 #define OPTIMIZER_MAX_STATES 2
 
-typedef struct OptimizerStep {
-    const TrainSettings *settings;
-    double learning_rate; /* of this step */
-    uint64_t number;      /* from 1 */
-    size_t count;         /* numbers in parameters, gradients and each state */
+/* The numbers that a step is to be made on. */
+typedef struct OptimizerRange {
+    size_t count; /* of parameters, gradients and each state */
     real *parameters;
     const real *gradients;
     real *states[OPTIMIZER_MAX_STATES]; /* zero before the first step */
-} OptimizerStep;
+} OptimizerRange;
 
 typedef struct OptimizerDef {
     const char *name;
     int (*state_count)(const TrainSettings *settings);
     const char
         *state_names[OPTIMIZER_MAX_STATES]; /* in checkpoints: optimizer.<state>.<parameter> */
-    void (*update)(const OptimizerStep *step);
+    void (*update)(const OptimizerStep *step, const OptimizerRange *range);
 } OptimizerDef;
 
 RUNTIME_API const OptimizerDef *optimizer_find(OptimizerKind kind);
@@ -29,19 +27,24 @@ RUNTIME_API int optimizer_state_count(const TrainSettings *settings);
 /* Allocates network->optimizer_state (zeroed): state s begins at s*info->trainable_size. */
 RUNTIME_API bool optimizer_create_state(Network *network, const TrainSettings *settings,
                                         Problem *problem);
-/* One step on network->parameters from network->gradients. */
-RUNTIME_API void optimizer_update(Network *network, const TrainSettings *settings,
-                                  double learning_rate, uint64_t number);
+/* The next call of info->backward is step `number` of the optimizer. The settings must live as
+ * long as the network. */
+RUNTIME_API void optimizer_begin_step(Network *network, const TrainSettings *settings,
+                                      double learning_rate, uint64_t number);
+/* For backward: what is to happen with the gradients of `count` parameters that begin at
+ * `parameters` within network->parameters. */
+RUNTIME_API void optimizer_update(Network *network, real *parameters, const real *gradients,
+                                  size_t count);
 
 /* Stochastic gradient descent as torch.optim.SGD with dampening 0:
  *   g += weight_decay*w;  v = momentum*v + g;  w -= rate*(nesterov ? g + momentum*v : v). */
 RUNTIME_API int optimizer_sgd_state_count(const TrainSettings *settings);
-RUNTIME_API void optimizer_sgd_update(const OptimizerStep *step);
+RUNTIME_API void optimizer_sgd_update(const OptimizerStep *step, const OptimizerRange *range);
 
 /* Adam as torch.optim.Adam (Kingma and Ba 2015, algorithm 1, with L2 weight decay in the gradient):
  *   m = beta1*m + (1-beta1)*g;  v = beta2*v + (1-beta2)*g^2;
  *   w -= rate/(1-beta1^t) * m / (sqrt(v)/sqrt(1-beta2^t) + epsilon). */
 RUNTIME_API int optimizer_adam_state_count(const TrainSettings *settings);
-RUNTIME_API void optimizer_adam_update(const OptimizerStep *step);
+RUNTIME_API void optimizer_adam_update(const OptimizerStep *step, const OptimizerRange *range);
 
 #endif

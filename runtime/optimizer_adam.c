@@ -9,7 +9,7 @@ RUNTIME_API int optimizer_adam_state_count(const TrainSettings *settings) {
     return 2;
 }
 
-RUNTIME_API void optimizer_adam_update(const OptimizerStep *step) {
+RUNTIME_API void optimizer_adam_update(const OptimizerStep *step, const OptimizerRange *range) {
     const TrainSettings *settings = step->settings;
     const double t = (double)step->number;
     const real beta1 = (real)settings->beta1, beta2 = (real)settings->beta2;
@@ -17,11 +17,11 @@ RUNTIME_API void optimizer_adam_update(const OptimizerStep *step) {
     const real decay = (real)settings->weight_decay, epsilon = (real)settings->epsilon;
     const real rate = (real)(step->learning_rate / (1 - pow(settings->beta1, t)));
     const real correction = (real)(1 / sqrt(1 - pow(settings->beta2, t)));
-    real *RESTRICT w = step->parameters;
-    const real *RESTRICT gradient = step->gradients;
-    real *RESTRICT mean = step->states[0];
-    real *RESTRICT square = step->states[1];
-    const size_t count = step->count;
+    real *RESTRICT w = range->parameters;
+    const real *RESTRICT gradient = range->gradients;
+    real *RESTRICT mean = range->states[0];
+    real *RESTRICT square = range->states[1];
+    const size_t count = range->count;
 
     PARALLEL_FOR_IF(count > OPTIMIZER_ADAM_PARALLEL)
     for (size_t i = 0; i < count; i++) {

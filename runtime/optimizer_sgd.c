@@ -8,14 +8,14 @@ RUNTIME_API int optimizer_sgd_state_count(const TrainSettings *settings) {
     return settings->momentum != 0 ? 1 : 0;
 }
 
-RUNTIME_API void optimizer_sgd_update(const OptimizerStep *step) {
+RUNTIME_API void optimizer_sgd_update(const OptimizerStep *step, const OptimizerRange *range) {
     const TrainSettings *settings = step->settings;
     const real rate = (real)step->learning_rate, decay = (real)settings->weight_decay;
     const real momentum = (real)settings->momentum;
-    real *RESTRICT w = step->parameters;
-    const real *RESTRICT gradient = step->gradients;
-    real *RESTRICT velocity = step->states[0];
-    const size_t count = step->count;
+    real *RESTRICT w = range->parameters;
+    const real *RESTRICT gradient = range->gradients;
+    real *RESTRICT velocity = range->states[0];
+    const size_t count = range->count;
 
     if (velocity == NULL) {
         PARALLEL_FOR_IF(count > OPTIMIZER_SGD_PARALLEL)

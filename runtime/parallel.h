@@ -1,4 +1,5 @@
-/* Threads and loop hints. Without OpenMP every macro is empty and the program runs on one thread.
+/* Threads, and hints for loops and caches. Without OpenMP every macro is empty and the program runs
+ * on one thread.
  */
 #ifndef CNNC_PARALLEL_H
 #define CNNC_PARALLEL_H
@@ -41,6 +42,13 @@
 /* SIMD allows vectors; where clang finds that they do not pay, that is no reason to warn. */
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+/* Asks for a cache line that will be read soon. */
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)(address))
 #endif
 
 #define RESTRICT restrict

@@ -29,6 +29,7 @@
 
 #include "api.h"
 #include "network.h"
+#include "optimizer.h"
 #include "parallel.h"
 #include "problem.h"
 #include "real.h"
@@ -55,7 +56,8 @@
 #define FC2 (RELU1 + BATCH * HIDDEN)
 #define FC2_GRADIENT (FC2 + BATCH * CLASSES)
 #define RELU1_GRADIENT (FC2_GRADIENT + BATCH * CLASSES)
-#define INPUT_GRADIENT (RELU1_GRADIENT + BATCH * HIDDEN)
+#define GRADIENTS (RELU1_GRADIENT + BATCH * HIDDEN)
+#define INPUT_GRADIENT (GRADIENTS + PARAMETERS)
 #define ARENA (INPUT_GRADIENT + BATCH * INPUTS)
 
 static const ParameterInfo network_parameters[] = {
@@ -182,7 +184,7 @@ static void loss(Network *network, int batch) {
 }
 
 static void backward(Network *network, int batch) {
-    real *p = network->parameters, *g = network->gradients, *a = network->arena;
+    real *p = network->parameters, *a = network->arena, *g = a + GRADIENTS;
     cross_entropy(batch, a + FC2, network->labels, network->losses, a + FC2_GRADIENT);
     fully_connected_parameter_gradient(batch, CLASSES, HIDDEN, a + RELU1, a + FC2_GRADIENT,
                                        g + FC2_WEIGHT, g + FC2_BIAS);
@@ -190,6 +192,7 @@ static void backward(Network *network, int batch) {
                                   a + RELU1, a + RELU1_GRADIENT);
     fully_connected_parameter_gradient(batch, HIDDEN, INPUTS, a + INPUT, a + RELU1_GRADIENT,
                                        g + FC1_WEIGHT, g + FC1_BIAS);
+    optimizer_update(network, p, g, PARAMETERS);
 }
 
 static void backward_input(Network *network, int batch) {

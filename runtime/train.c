@@ -197,6 +197,9 @@ static bool train_step(Trainer *trainer, double *learning_rate, Problem *problem
     }
     data_read_batch(&trainer->training, trainer->batch_indices, size, network);
     network->random_key = random_key(state->seed, RANDOM_TRAINING_STEP, state->step);
+    *learning_rate = schedule_rate(&trainer->settings, &state->schedule, state->epoch,
+                                   state->batches_done, trainer->batches);
+    optimizer_begin_step(network, &trainer->settings, *learning_rate, ++state->step);
     trainer->info->forward_training(network, size);
     trainer->info->backward(network, size);
     if (!metrics_begin(&metrics, trainer->info, false, problem)) {
@@ -209,9 +212,6 @@ static bool train_step(Trainer *trainer, double *learning_rate, Problem *problem
                            "rate (--lr); the last checkpoint is from before",
                            state->epoch + 1, state->batches_done + 1);
     }
-    *learning_rate = schedule_rate(&trainer->settings, &state->schedule, state->epoch,
-                                   state->batches_done, trainer->batches);
-    optimizer_update(network, &trainer->settings, *learning_rate, ++state->step);
     state->batches_done++;
     state->epoch_loss += metrics.loss;
     state->epoch_examples += metrics.examples;

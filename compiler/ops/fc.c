@@ -114,11 +114,40 @@ static void flat_data_gradient(Lowering *lowering, const Node *node) {
     lower_contraction(lowering, &contraction);
 }
 
+/* Whether what is fused behind depends on the place of an element in the tensor only through its
+ * number: a parameter or a channel's own number would need the axes. */
+static bool followers_are_flat(const Group *group) {
+    for (int i = 1; i < group->count; i++)
+        if (group->nodes[i]->parameters[0] != NULL)
+            return false;
+    return true;
+}
+
+/* dx for followers: in C order the last axis alone runs through all elements. */
+static void numbered_data_gradient(Lowering *lowering, const Node *node) {
+    enum { N, INPUT, UNIT };
+    Contraction contraction = {
+        .node = node,
+        .dim_count = 3,
+        .dims = {{"n", 0, false}, {"ic", node->dx->elements, false}, {"oc", node->dy->extent[0], true}},
+        .a = plain_operand(node->dy, N, UNIT),
+        .b = plain_operand(node->parameters[0], UNIT, INPUT),
+        .result = {.tensor = node->dx},
+        .to_result = true};
+    contraction.result.axis[AXIS_BATCH].coefficient[N] = 1;
+    contraction.result.axis[node->dx->rank].coefficient[INPUT] = 1;
+    lower_contraction(lowering, &contraction);
+}
+
 /* The result keeps the input's own axes, for what is fused behind; they are strides in the flat
  * axis of the weight. */
 static void fc_data_gradient(Lowering *lowering, const Node *node) {
     if (lowering->group->count == 1) {
         flat_data_gradient(lowering, node);
+        return;
+    }
+    if (followers_are_flat(lowering->group)) {
+        numbered_data_gradient(lowering, node);
         return;
     }
     static const char *const letters[MAX_RANK][MAX_RANK] = {

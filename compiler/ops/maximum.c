@@ -71,18 +71,25 @@ static Best better_of(Maximum *m, Best best, Expr *value, Expr *number) {
     return best;
 }
 
+static bool is_before_input(const Window *window, int axis, int64_t tap) {
+    return tap < window->pad_begin[axis];
+}
+
+static bool is_behind_input(const Window *window, int axis, int64_t tap) {
+    int64_t last = (window->output[axis] - 1) * window->stride[axis];
+    return last + tap - window->pad_begin[axis] >= window->input[axis];
+}
+
 /* Where the window's element is along one axis. Outside of the input the nearest element inside
  * stands for it: that is in the window as well. */
 static Expr *clamped(Maximum *m, int axis, int64_t tap) {
     Builder *b = m->lowering->builder;
     const Window *window = m->window;
-    int64_t shift = tap - window->pad_begin[axis], stride = window->stride[axis];
-    int64_t last = (window->output[axis] - 1) * stride + shift;
-    Expr *at = times(b, m->output[AXIS_SPACE + axis], integer(b, stride));
-    at = plus(b, at, integer(b, shift));
-    if (shift < 0)
+    Expr *at = times(b, m->output[AXIS_SPACE + axis], integer(b, window->stride[axis]));
+    at = plus(b, at, integer(b, tap - window->pad_begin[axis]));
+    if (is_before_input(window, axis, tap))
         at = maximum(b, at, integer(b, 0));
-    if (last >= window->input[axis])
+    if (is_behind_input(window, axis, tap))
         at = minimum(b, at, integer(b, window->input[axis] - 1));
     return at;
 }
@@ -96,24 +103,37 @@ static void tap_index(Maximum *m, int64_t tap, Expr **index) {
         index[AXIS_SPACE + axis] = clamped(m, axis, at[axis]);
 }
 
+static Expr *offset_in_window(Maximum *m, int axis, Expr *const *index) {
+    Builder *b = m->lowering->builder;
+    Expr *begin = times(b, m->output[AXIS_SPACE + axis], integer(b, m->window->stride[axis]));
+    Expr *place = plus(b, index[AXIS_SPACE + axis], integer(b, m->window->pad_begin[axis]));
+    return minus(b, place, begin);
+}
+
 /* The number of the element in its window. */
-static Expr *tap_number(Maximum *m, Expr *const *tap) {
+static Expr *tap_number(Maximum *m, Expr *const *index) {
     Builder *b = m->lowering->builder;
     Expr *number = integer(b, 0);
-    for (int axis = 0; axis < m->window->rank; axis++) {
-        Expr *begin = times(b, m->output[AXIS_SPACE + axis], integer(b, m->window->stride[axis]));
-        Expr *place = plus(b, tap[AXIS_SPACE + axis], integer(b, m->window->pad_begin[axis]));
-        number = times(b, number, integer(b, m->window->kernel[axis]));
-        number = plus(b, number, minus(b, place, begin));
-    }
+    for (int axis = 0; axis < m->window->rank; axis++)
+        number = plus(b, times(b, number, integer(b, m->window->kernel[axis])),
+                      offset_in_window(m, axis, index));
     return declare(b, "number", TYPE_LABEL, number);
 }
 
-static bool leaves_input(const Window *window) {
-    for (int axis = 0; axis < window->rank; axis++)
-        if (window_leaves_begin(window, axis) || window_leaves_end(window, axis))
-            return true;
-    return false;
+/* The same for a constant element; what stands for one outside has the number of where it is. */
+static Expr *unrolled_number(Maximum *m, int64_t tap, Expr *const *index) {
+    Builder *b = m->lowering->builder;
+    const Window *window = m->window;
+    Expr *number = integer(b, 0);
+    int64_t at[3];
+    pooling_tap(window, tap, at);
+    for (int axis = 0; axis < window->rank; axis++) {
+        Expr *offset = integer(b, at[axis]);
+        if (is_before_input(window, axis, at[axis]) || is_behind_input(window, axis, at[axis]))
+            offset = offset_in_window(m, axis, index);
+        number = plus(b, times(b, number, integer(b, window->kernel[axis])), offset);
+    }
+    return number;
 }
 
 /* Within the lanes, one element after another. */
@@ -121,18 +141,15 @@ static Best emit_unrolled(Maximum *m) {
     Builder *b = m->lowering->builder;
     Expr *index[MAX_AXES];
     tap_index(m, 0, index);
-    /* What stands for elements outside has the number of where it is. */
-    bool clamps = leaves_input(m->window);
     Best best = {declare(b, "best", TYPE_REAL, tensor_load(m->lowering, m->node->x[0], index)),
                  NULL};
     if (m->placed)
-        best.number = declare(b, "place", TYPE_LABEL, clamps ? tap_number(m, index) : integer(b, 0));
+        best.number = declare(b, "place", TYPE_LABEL, unrolled_number(m, 0, index));
     for (int64_t tap = 1; tap < pooling_taps(m->window); tap++) {
         tap_index(m, tap, index);
         Expr *value = tensor_load(m->lowering, m->node->x[0], index);
         value = declare(b, "value", TYPE_REAL, value);
-        Expr *number = m->placed && clamps ? tap_number(m, index) : integer(b, tap);
-        Best next = better_of(m, best, value, number);
+        Best next = better_of(m, best, value, unrolled_number(m, tap, index));
         if (m->placed)
             assign(b, best.number, next.number);
         assign(b, best.value, next.value);

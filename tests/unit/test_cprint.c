@@ -23,7 +23,8 @@ static int set_up(void **state) {
     static Fixture fixture;
     memset(&fixture, 0, sizeof fixture);
     fixture.arena = arena_create();
-    fixture.tensor = (Tensor){.elements = 100, .type = TYPE_REAL, .per_example = true};
+    fixture.tensor =
+        (Tensor){.elements = 100, .storage = 100, .type = TYPE_REAL, .per_example = true};
     fixture.x = (Buffer){.name = "x", .type = TYPE_REAL, .tensor = &fixture.tensor};
     fixture.y =
         (Buffer){.name = "y", .type = TYPE_REAL, .written = true, .tensor = &fixture.tensor};
@@ -184,12 +185,12 @@ static void test_accumulators_stay(void **state) {
 static void test_large_buffers_have_wide_indices(void **state) {
     Fixture *f = *state;
     Builder *b = &f->kernel.builder;
-    f->tensor.elements = INT_MAX / BATCH + 1;
+    f->tensor.storage = INT_MAX / BATCH + 1;
     store(f, open_batch(b, LOOP_INDEPENDENT), number(b, 1));
     close_blocks(b, 1);
     assert_string_equal(body(f), "for (ptrdiff_t n = 0; n < batch; n++)\n    y[n] = 1;\n");
     assert_string_equal(parameters(f), "(ptrdiff_t batch, real *RESTRICT y)");
-    f->tensor.elements--;
+    f->tensor.storage--;
     assert_string_equal(parameters(f), "(int batch, real *RESTRICT y)");
 }
 

@@ -24,7 +24,7 @@ typedef struct Fixture {
 static Tensor *tensor(Fixture *f, TensorRole role, int64_t elements) {
     Tensor *made = ARENA_NEW(f->arena, Tensor);
     *made = (Tensor){.name = "tensor", .role = role, .type = TYPE_REAL, .per_example = true};
-    made->elements = elements;
+    made->elements = made->storage = elements;
     made->layer = &f->layer;
     made->offset = -1;
     return made;

@@ -49,10 +49,15 @@ static Network *run_steps(const TrainSettings *settings) {
         network->parameters[i] = (real)(i / 10.0 - 2);
     }
     for (int step = 1; step <= 10; step++) {
+        real gradients[COUNT];
         for (int i = 0; i < COUNT; i++) {
-            network->gradients[i] = (real)gradient_at(step, i);
+            gradients[i] = (real)gradient_at(step, i);
         }
-        optimizer_update(network, settings, settings->learning_rate, (uint64_t)step);
+        optimizer_begin_step(network, settings, settings->learning_rate, (uint64_t)step);
+        /* Parameter by parameter, from the last to the first, as the backward pass does. */
+        optimizer_update(network, network->parameters + COUNT / 2, gradients + COUNT / 2,
+                         COUNT - COUNT / 2);
+        optimizer_update(network, network->parameters, gradients, COUNT / 2);
     }
     return network;
 }
