@@ -281,7 +281,8 @@ class OnnxRuntime(Program):
         return measure(["node", str(BENCH / "peers" / "onnxruntime.js"),
                         str(self.model(network, batch)), network.input_text, str(batch),
                         str(self.settings.threads), str(self.settings.seconds)],
-                       self.settings.threads, {"NODE_PATH": str(self.settings.work / "node_modules")})
+                       self.settings.threads,
+                       {"NODE_PATH": str(self.settings.work / "node_modules")})
 
 
 class Darknet(Program):
@@ -310,8 +311,9 @@ class Darknet(Program):
                f"-Wl,-rpath,{self.library}"], self.settings.work / "darknet", [source])
 
     def run(self, network, batch):
-        return measure([str(self.settings.work / "darknet"), str(self.configuration(network, batch)),
-                        str(self.settings.seconds)], self.settings.threads)
+        return measure([str(self.settings.work / "darknet"),
+                        str(self.configuration(network, batch)), str(self.settings.seconds)],
+                       self.settings.threads)
 
 
 class TinyDnn(Program):

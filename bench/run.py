@@ -49,7 +49,8 @@ def parse_arguments():
                         help="only these of each network's batch sizes")
     parser.add_argument("--threads", metavar="N", type=positive,
                         default=len(os.sched_getaffinity(0)), help="default: every core")
-    parser.add_argument("--rounds", metavar="N", type=positive, help="at most (default 3, with --quick 1)")
+    parser.add_argument("--rounds", metavar="N", type=positive,
+                        help="at most (default 3, with --quick 1)")
     parser.add_argument("--seconds", metavar="S", type=float,
                         help="per measurement, of the peers (default 1, with --quick 0.2)")
     parser.add_argument("--quick", action="store_true",
@@ -177,7 +178,7 @@ def summarise(runs):
 
 
 def beaten(program, runs):
-    """Whether another variant of the same contender was much faster in everything that both can do."""
+    """Whether another variant of the contender was much faster in everything that both do."""
     own = runs[program]
     for other, theirs in runs.items():
         if other is program or other.title != program.title or not own or not theirs:

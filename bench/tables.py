@@ -89,8 +89,8 @@ def rate_table(rows):
                           percent(rate / peak if rate and peak else None)]
             if find(row, title):
                 lines.append([*cells, number(find(row, title)[-1].get("peak_gflops"))])
-    return table(["network", "batch", "program", "inference ms", "GFLOP/s", "of peak", "training ms",
-                  "GFLOP/s", "of peak", "its FMA peak"], lines)
+    return table(["network", "batch", "program", "inference ms", "GFLOP/s", "of peak",
+                  "training ms", "GFLOP/s", "of peak", "its FMA peak"], lines)
 
 
 def memory_table(rows):

@@ -38,6 +38,66 @@ static bool contribute(Derivation *d, const Layer *layer) {
     return before;
 }
 
+/* ---- Gradients that are passed on ---- */
+
+static bool reads_storage_of(const Derivation *d, const Layer *layer, const Layer *made) {
+    for (int i = 0; i < layer->input_count; i++)
+        if (storage_layer(d, layer->inputs[i]) == made)
+            return true;
+    return false;
+}
+
+/* The last layer before `layer` that reads the storage of `made` and adds to its gradient later on;
+ * -1: none. */
+static int last_other_reader(const Derivation *d, const Layer *layer, const Layer *made) {
+    const Network *network = d->graph->network;
+    for (int i = layer->index - 1; i > made->index; i--) {
+        Tensor *output = d->graph->layer_tensors[i].output[1];
+        if (output && !output->view_of && reads_storage_of(d, network->layers[i], made))
+            return i;
+    }
+    return -1;
+}
+
+/* Whether the gradient of input i can lie in the memory of the gradient that the layer passes on,
+ * by itself. */
+static bool can_share(const Derivation *d, const Layer *layer, int input) {
+    const Layer *made = storage_layer(d, layer->inputs[input]);
+    const LayerTensors *tensors = d->graph->layer_tensors;
+    if (!(layer->op->flags & OP_PASSES_GRADIENT) || !d->depends[made->index] ||
+        d->has_gradient[made->index] ||
+        !tensor_same_extents(tensors[made->index].output[1], tensors[layer->index].output[1]))
+        return false;
+    for (int i = 0; i < layer->input_count; i++)
+        if (i != input && storage_layer(d, layer->inputs[i]) == made)
+            return false;
+    return true;
+}
+
+/* The same beside the other inputs that can: what others add to this gradient must come after all
+ * of these have been read, each when its layer is differentiated. */
+static bool shares_gradient(const Derivation *d, const Layer *layer, int input) {
+    const Layer *made = storage_layer(d, layer->inputs[input]);
+    int reader = last_other_reader(d, layer, made);
+    if (!can_share(d, layer, input))
+        return false;
+    for (int i = 0; i < layer->input_count; i++) {
+        const Layer *other = storage_layer(d, layer->inputs[i]);
+        if (i != input && can_share(d, layer, i) &&
+            (reader >= other->index || last_other_reader(d, layer, other) >= made->index))
+            return false;
+    }
+    return true;
+}
+
+static void share_gradient(Derivation *d, const Layer *layer, int input) {
+    const Layer *made = storage_layer(d, layer->inputs[input]);
+    Tensor *gradient = output_gradient(d->graph, made);
+    gradient->view_of = output_gradient(d->graph, layer);
+}
+
+/* ---- Nodes ---- */
+
 /* Whether one node makes the gradients of the parameters and of the input. */
 static bool gradients_together(const Derivation *d, const Layer *layer) {
     return (layer->op->flags & OP_GRADIENTS_TOGETHER) && d->depends[layer->inputs[0]->index];
@@ -52,8 +112,16 @@ static bool is_trainable(const Derivation *d, const Layer *layer) {
 
 static void add_data_gradients(Derivation *d, const Layer *layer) {
     Graph *graph = d->graph;
+    bool *shared = ARENA_ARRAY(graph->arena, bool, (size_t)layer->input_count);
+    for (int i = 0; i < layer->input_count; i++)
+        shared[i] = shares_gradient(d, layer, i);
     for (int i = 0; i < layer->input_count; i++) {
         const Layer *input = layer->inputs[i];
+        if (shared[i]) {
+            share_gradient(d, layer, i);
+            contribute(d, input);
+            continue;
+        }
         ProgramId program = d->depends[input->index] ? PROGRAM_BACKWARD : PROGRAM_BACKWARD_INPUT;
         Node *node = graph_layer_node(graph, program, NODE_DATA_GRADIENT, layer);
         node->input = i;

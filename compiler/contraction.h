@@ -24,6 +24,7 @@ typedef struct PlanDim {
     bool batch, reduce;
     int origin;
     int64_t scale;
+    bool share;   /* Tile.in_parts: runs outside the parts */
     bool in_part; /* Tile.in_parts: a reduced dimension within a part */
     bool lanes; /* the part within the blocks of a layout: innermost */
 } PlanDim;

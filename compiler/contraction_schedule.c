@@ -16,6 +16,7 @@
 #define CYCLES_PER_LANE_SUM 4.0
 #define CACHE_LINE 16      /* reals; loads further apart touch a line each, */
 #define SCATTERED_LOAD 1.5 /* which costs more than loads side by side */
+#define REMAINDER 1.06 /* a further body of code, and shares that are not equal */
 #define FAR 1024     /* reals: a page */
 #define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
@@ -91,7 +92,7 @@ static double blocks_cycles(const ContractionPlan *plan, const Tile *tile, int64
             sum += count * (row_is_batch ? (double)row_rest * step_cycles(plan, tile, 1, columns)
                                          : step_cycles(plan, tile, (int)row_rest, columns));
     }
-    return sum;
+    return sum * (row_rest > 0 ? REMAINDER : 1) * (column_rest > 0 ? REMAINDER : 1);
 }
 
 static double copied_elements(const ContractionPlan *plan, const Tile *tile) {
@@ -106,7 +107,7 @@ static double copied_elements(const ContractionPlan *plan, const Tile *tile) {
 
 /* Terms of one part: enough that adding it to memory does not count, few enough that what they read
  * stays in the first-level cache. */
-#define PART_TERMS 200
+#define PART_TERMS 256
 #define FAR_TERMS 32 /* rows that lie pages apart: each is a stream of its own */
 
 static double count_terms(const ContractionPlan *plan) {
@@ -321,17 +322,79 @@ static void split_terms(ContractionPlan *plan) {
     }
 }
 
+/* Shares of the results stay outside the parts: one for each thread, and so many that the results
+ * of one stay in the second-level cache while all parts are added to them. More would read the
+ * operands more often. */
+#define USUAL_THREADS 4
 #define VECTOR_SHARES 8
+#define SHARE_BYTES (512 * 1024)
 
-/* Vectors along one long dimension: shares of it for the threads stay outside the parts. */
+static int64_t wanted_shares(const ContractionPlan *plan) {
+    int threads = plan->lowering->options->threads;
+    double bytes = sizeof(float);
+    for (int d = 0; d < plan->dim_count; d++)
+        bytes *= plan->dims[d].reduce ? 1 : (double)plan->dims[d].extent;
+    int64_t for_cache = (int64_t)(bytes / SHARE_BYTES) + 1;
+    int64_t for_threads = threads > 0 ? threads : USUAL_THREADS;
+    return for_cache > for_threads ? for_cache : for_threads;
+}
+
+/* Splits a dimension, tiled by `tile`, into at least `shares` shares if that is possible, else into
+ * as many as there are tiles; returns how many. The dimension itself becomes that of the shares. */
+static int64_t split_shares(ContractionPlan *plan, int *d, int tile, int64_t shares) {
+    int64_t extent = plan->dims[*d].extent, part = extent;
+    if (extent % tile != 0)
+        return 1;
+    for (int64_t wanted = 1; wanted <= extent / tile && extent / part < shares; wanted++)
+        if (extent / tile % wanted == 0)
+            part = extent / wanted;
+    if (part == extent)
+        return 1;
+    plan->dims[*d].share = true;
+    int64_t count = extent / part;
+    *d = contraction_split(plan, *d, part);
+    plan->dims[*d].share = false;
+    return count;
+}
+
+static double operand_elements(const ContractionPlan *plan, int d) {
+    const Side *side = &plan->side[plan->side[0].coefficient[d] == 0];
+    return (double)side->operand->tensor->elements;
+}
+
+/* The untiled or column dimension of the larger operand first: its shares are read by one thread
+ * each, the other operand by all. */
+static void split_results(ContractionPlan *plan) {
+    Tile *tile = &plan->tile;
+    int64_t shares = wanted_shares(plan);
+    int order[2] = {tile->column_dim, -1};
+    for (int d = 0; d < plan->dim_count; d++)
+        if (!plan->dims[d].reduce && d != tile->vector_dim && d != tile->row_dim &&
+            d != tile->column_dim && order[1] < 0 && plan->dims[d].extent > 1)
+            order[1] = d;
+    bool swap = order[0] < 0 || (order[1] >= 0 && operand_elements(plan, order[1]) >
+                                                      operand_elements(plan, order[0]));
+    for (int i = 0; i < 2 && shares > 1; i++) {
+        int *d = &order[swap ? 1 - i : i];
+        bool column = *d == tile->column_dim;
+        if (*d < 0)
+            continue;
+        int64_t made = split_shares(plan, d, column ? tile->columns : 1, shares);
+        shares = (shares + made - 1) / made;
+        if (column)
+            tile->column_dim = *d;
+    }
+}
+
 void contraction_split_parts(ContractionPlan *plan) {
     Tile *tile = &plan->tile;
     int length = plan->lowering->options->vector_length;
     int64_t extent = plan->dims[tile->vector_dim].extent;
     split_terms(plan);
-    int64_t shares = largest_divisor(extent / length, VECTOR_SHARES);
-    if (extent > length && shares > 1)
-        tile->vector_dim = contraction_split(plan, tile->vector_dim, extent / shares);
+    if (extent == length)
+        split_results(plan);
+    else
+        split_shares(plan, &tile->vector_dim, length, VECTOR_SHARES);
 }
 
 Tile contraction_choose_tile(const ContractionPlan *plan) {

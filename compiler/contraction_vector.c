@@ -456,22 +456,13 @@ static int find_first_inner(const Emission *e) {
     return first;
 }
 
-#define PARTS_PER_THREAD 4
-
-/* How many of the outer loops stay outside the parts of the sum: enough to share among threads,
- * but not those that are tiled inside. */
-static int find_first_part(const Emission *e) {
-    const ContractionPlan *plan = e->plan;
-    int threads = plan->lowering->options->threads > 0 ? plan->lowering->options->threads : 2;
-    int64_t shares = 1;
-    for (int i = 0; i < e->outer_count; i++) {
-        int d = e->outer[i];
-        bool inside = d == plan->tile.row_dim || d == plan->tile.vector_dim;
-        if (inside || shares >= (int64_t)threads * PARTS_PER_THREAD)
-            return i;
-        shares *= plan->dims[d].extent / (d == plan->tile.column_dim ? plan->tile.columns : 1);
-    }
-    return e->outer_count;
+/* Shares of the results go outside the parts of the sum; returns how many loops that are. */
+static int move_shares(Emission *e) {
+    int count = 0;
+    for (int i = 0; i < e->outer_count; i++)
+        if (e->plan->dims[e->outer[i]].share)
+            move_to(e, e->outer[i], count++);
+    return count;
 }
 
 /* Where parts are added up: the result itself, or scratch in the same order if the node's fused
@@ -506,7 +497,7 @@ void contraction_emit_tiled(ContractionPlan *plan) {
     order_outer(&e);
     e.reduced_count = list_dims(plan, true, e.reduced);
     e.first_inner = find_first_inner(&e);
-    e.first_part = find_first_part(&e);
+    e.first_part = move_shares(&e);
     prepare_sides(&e);
     if (plan->tile.in_parts || plan->tile.stored_directly)
         make_result(plan);

@@ -69,8 +69,8 @@ static void emit_memory(const Emitter *emitter) {
         int64_t bytes;
     } rows[] = {
         {"parameters", plan->parameters},
-        {"gradients", plan->gradients},
         {"optimizer", plan->optimizer},
+        {"targets, losses", plan->targets},
         {"arena in evaluation", plan->sequence_bytes[SEQUENCE_EVALUATION]},
         {"arena in training", plan->sequence_bytes[SEQUENCE_TRAINING]},
         {"peak of evaluation", plan->peak_infer},

@@ -356,11 +356,29 @@ static void lower_node(Lowering *lowering, const Node *node) {
         op->lower_data_gradient(lowering, node);
 }
 
+static void prepare_nodes(Lowering *lowering) {
+    const Group *group = lowering->group;
+    size_t count = (size_t)group->count * MAX_PREPARED;
+    lowering->prepared = ARENA_ARRAY(lowering->arena, Buffer *, count);
+    for (int i = 0; i < group->count; i++) {
+        const Node *node = group->nodes[i];
+        bool evaluated = node->role == NODE_FORWARD && !node->recomputed && node_is_elementwise(node);
+        if (evaluated && node->op->prepare && lowering->options->level > 0)
+            node->op->prepare(lowering, node, &lowering->prepared[i * MAX_PREPARED]);
+    }
+}
+
+Buffer *lower_prepared(const Lowering *lowering, const Node *node, int which) {
+    int position = position_in_group(lowering->group, node);
+    return lowering->prepared[position * MAX_PREPARED + which];
+}
+
 Kernel *lower_group(Arena *arena, const Graph *graph, const Group *group,
                     const LowerOptions *options) {
     Kernel *kernel = ARENA_NEW(arena, Kernel);
     builder_init(&kernel->builder, arena, &kernel->body);
-    Lowering lowering = {&kernel->builder, kernel, arena, group, options, graph};
+    Lowering lowering = {&kernel->builder, kernel, arena, group, options, graph, NULL};
+    prepare_nodes(&lowering);
     clear_halos(&lowering);
     lower_node(&lowering, group->nodes[0]);
     assert(kernel->builder.depth == 0);

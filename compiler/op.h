@@ -9,6 +9,7 @@
 
 #define MAX_PARAMETERS 4             /* parameter tensors and running statistics of one layer */
 #define MAX_SAVED 3                  /* tensors that a forward kernel keeps for its gradients */
+#define MAX_PREPARED 2               /* arrays that OpDef.prepare fills */
 #define COUNT_MAX 9007199254740992.0 /* bound of a count among attributes: exact as a double */
 
 typedef struct Layer Layer;
@@ -16,6 +17,7 @@ typedef struct Network Network;
 typedef struct Lowering Lowering;
 typedef struct Node Node;
 typedef struct Expr Expr;
+typedef struct Buffer Buffer;
 
 typedef struct Shape {
     int rank; /* 1: a vector; else channels followed by rank-1 spatial extents */
@@ -124,6 +126,7 @@ typedef enum OpFlags {
     OP_GRADIENT_READS_OUTPUT = 1 << 7, /* the data gradient reads y */
     OP_CONVOLUTION = 1 << 9, /* windows of x times parameters[0], as in ops/convolution.h */
     OP_READS_FLAT = 1 << 10, /* reads x, and writes dx, as one vector in C order */
+    OP_PASSES_GRADIENT = 1 << 12, /* dx is dy, for every input */
     OP_GRADIENTS_TOGETHER = 1 << 11, /* lower_data_gradient makes the parameters' gradients too */
     OP_SAVES_FOR_INPUT = 1 << 8 /* where it saves something, the data gradient does not read x */
 } OpFlags;
@@ -147,6 +150,9 @@ typedef struct OpDef {
     /* Elementwise kinds give the value of one output element and the derivative; the rest follows.
      */
     Expr *(*value)(Lowering *lowering, const Node *node, Expr *const *x, Expr *const *index);
+    /* What `value` needs again and again is computed here, once at the start of the kernel, into
+     * scratch memory that `value` finds by lower_prepared; NULL: nothing. Not called at level 0. */
+    void (*prepare)(Lowering *lowering, const Node *node, Buffer **prepared);
     /* OP_MODE kinds: the value in training once more, from what the forward pass saved. Kinds with
      * running statistics have it if they can run twice in a step. */
     Expr *(*value_again)(Lowering *lowering, const Node *node, Expr *const *x, Expr *const *index);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define INFLATE_MAX_BITS 15
+#define INFLATE_SHORT_BITS 9 /* codes that are found in a table; longer ones are rare */
 #define INFLATE_MAX_LITERALS 288
 #define INFLATE_MAX_DISTANCES 30
 #define INFLATE_END_OF_BLOCK 256
@@ -24,6 +25,8 @@ typedef struct Inflate {
 typedef struct InflateCode {
     uint16_t count[INFLATE_MAX_BITS + 1];
     uint16_t symbol[INFLATE_MAX_LITERALS];
+    /* By the next bits: 16*symbol + length of its code; 0 where the code is longer or invalid. */
+    uint16_t short_codes[1 << INFLATE_SHORT_BITS];
 } InflateCode;
 
 static int inflate_fail(Inflate *state, const char *mistake) {
@@ -48,6 +51,21 @@ static int inflate_bits(Inflate *state, int count) {
     return value;
 }
 
+/* Reads ahead as far as there is room and data: no mistake yet if there is not. */
+static void inflate_read_ahead(Inflate *state) {
+    while (state->bit_count <= 24 && state->position < state->size) {
+        state->bits |= (uint32_t)state->data[state->position++] << state->bit_count;
+        state->bit_count += 8;
+    }
+}
+
+/* Goes on with the next whole byte: bits of a byte that was begun are padding, others return. */
+static void inflate_next_byte(Inflate *state) {
+    state->position -= (size_t)state->bit_count / 8;
+    state->bits = 0;
+    state->bit_count = 0;
+}
+
 static bool inflate_reserve(Inflate *state, size_t more) {
     if (more > state->limit - state->length) {
         inflate_fail(state, "it decompresses to more than is allowed");
@@ -67,6 +85,23 @@ static bool inflate_reserve(Inflate *state, size_t more) {
         state->capacity = capacity;
     }
     return true;
+}
+
+/* Codes stand in the stream with their first bit lowest. */
+static void inflate_make_short_codes(InflateCode *code) {
+    int value = 0, index = 0;
+    memset(code->short_codes, 0, sizeof code->short_codes);
+    for (int bits = 1; bits <= INFLATE_SHORT_BITS; bits++, value *= 2) {
+        for (int i = 0; i < code->count[bits]; i++, value++, index++) {
+            int entry = 0;
+            for (int bit = 0; bit < bits; bit++) {
+                entry |= (value >> bit & 1) << (bits - 1 - bit);
+            }
+            for (; entry < 1 << INFLATE_SHORT_BITS; entry += 1 << bits) {
+                code->short_codes[entry] = (uint16_t)(16 * code->symbol[index] + bits);
+            }
+        }
+    }
 }
 
 /* Makes the code with these lengths (0: unused). An incomplete code is allowed only where RFC 1951
@@ -97,11 +132,19 @@ static bool inflate_make_code(InflateCode *code, const unsigned char *lengths, i
             code->symbol[offset[lengths[i]]++] = (uint16_t)i;
         }
     }
+    inflate_make_short_codes(code);
     return true;
 }
 
 static int inflate_symbol(Inflate *state, const InflateCode *code) {
     int value = 0, first = 0, index = 0;
+    inflate_read_ahead(state);
+    int found = code->short_codes[state->bits & ((1u << INFLATE_SHORT_BITS) - 1)];
+    if (found != 0 && found % 16 <= state->bit_count) {
+        state->bits >>= found % 16;
+        state->bit_count -= found % 16;
+        return found / 16;
+    }
     for (int bits = 1; bits <= INFLATE_MAX_BITS; bits++) {
         int bit = inflate_bits(state, 1);
         if (bit < 0) {
@@ -186,8 +229,7 @@ static bool inflate_compressed(Inflate *state, const InflateCode *literals,
 }
 
 static bool inflate_stored(Inflate *state) {
-    state->bits = 0; /* the rest of the byte is padding */
-    state->bit_count = 0;
+    inflate_next_byte(state);
     if (state->size - state->position < 4) {
         inflate_fail(state, "it ends in the middle of the compressed data");
         return false;
@@ -317,26 +359,40 @@ static bool inflate_blocks(Inflate *state) {
             return false;
         }
     }
+    inflate_next_byte(state);
     return true;
 }
 
+static uint32_t inflate_word(const unsigned char *bytes) {
+    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+/* Four bytes at a time: table[k] has what a byte with k more bytes behind it contributes (Kounavis
+ * and Berry 2005). */
 static uint32_t inflate_crc32(const unsigned char *data, size_t size) {
-    uint32_t table[256], crc = 0xFFFFFFFFu;
+    uint32_t table[4][256], crc = 0xFFFFFFFFu;
+    size_t at = 0;
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t value = i;
         for (int bit = 0; bit < 8; bit++) {
             value = value & 1 ? 0xEDB88320u ^ (value >> 1) : value >> 1;
         }
-        table[i] = value;
+        table[0][i] = value;
     }
-    for (size_t i = 0; i < size; i++) {
-        crc = table[(crc ^ data[i]) & 0xFF] ^ (crc >> 8);
+    for (int k = 1; k < 4; k++) {
+        for (int i = 0; i < 256; i++) {
+            table[k][i] = table[0][table[k - 1][i] & 0xFF] ^ (table[k - 1][i] >> 8);
+        }
+    }
+    for (; size - at >= 4; at += 4) {
+        crc ^= inflate_word(data + at);
+        crc = table[3][crc & 0xFF] ^ table[2][crc >> 8 & 0xFF] ^ table[1][crc >> 16 & 0xFF] ^
+              table[0][crc >> 24];
+    }
+    for (; at < size; at++) {
+        crc = table[0][(crc ^ data[at]) & 0xFF] ^ (crc >> 8);
     }
     return ~crc;
-}
-
-static uint32_t inflate_word(const unsigned char *bytes) {
-    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
 /* Skips the header of a member: ten bytes, then the parts that the flags announce. */

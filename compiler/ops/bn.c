@@ -72,18 +72,47 @@ static BnTensors bn_tensors(const Node *node) {
 
 /* ---- Evaluation ---- */
 
+/* weight/sqrt(variance + eps) of a channel. */
+static Expr *running_scale(Lowering *lowering, const Node *node, Expr *channel) {
+    Builder *b = lowering->builder;
+    BnTensors tensors = bn_tensors(node);
+    Expr *eps = number(b, attribute_number(node->layer, BN_EPS));
+    Expr *variance = plus(b, tensor_load(lowering, tensors.running_variance, &channel), eps);
+    Expr *weight = tensors.weight ? tensor_load(lowering, tensors.weight, &channel) : number(b, 1);
+    return over(b, weight, unary(b, UNARY_SQRT, variance));
+}
+
+enum { PREPARED_SCALE, PREPARED_SHIFT };
+
+/* y = x*scale + shift, with shift = bias - mean*scale. */
+static void bn_prepare(Lowering *lowering, const Node *node, Buffer **prepared) {
+    Builder *b = lowering->builder;
+    BnTensors tensors = bn_tensors(node);
+    int64_t channels = node->y->extent[0];
+    prepared[PREPARED_SCALE] = lower_scratch(lowering, "scale", false, channels);
+    prepared[PREPARED_SHIFT] = lower_scratch(lowering, "shift", false, channels);
+    Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", channels);
+    Expr *factor = declare(b, "factor", TYPE_REAL, running_scale(lowering, node, c));
+    Expr *moved = times(b, tensor_load(lowering, tensors.running_mean, &c), factor);
+    store_at(b, prepared[PREPARED_SCALE], 1, &c, factor, false);
+    store_at(b, prepared[PREPARED_SHIFT], 1, &c,
+             tensors.bias ? minus(b, tensor_load(lowering, tensors.bias, &c), moved)
+                          : negated(b, moved),
+             false);
+    close_blocks(b, 1);
+}
+
 static Expr *bn_value(Lowering *lowering, const Node *node, Expr *const *x, Expr *const *index) {
     Builder *b = lowering->builder;
     BnTensors tensors = bn_tensors(node);
     Expr *const *channel = &index[AXIS_CHANNEL];
-    Expr *eps = number(b, attribute_number(node->layer, BN_EPS));
-    Expr *variance = plus(b, tensor_load(lowering, tensors.running_variance, channel), eps);
-    Expr *deviation = unary(b, UNARY_SQRT, variance);
+    Buffer *scale = lower_prepared(lowering, node, PREPARED_SCALE);
+    Buffer *shift = lower_prepared(lowering, node, PREPARED_SHIFT);
+    if (scale)
+        return plus(b, times(b, x[0], load_at(b, scale, 1, channel)), load_at(b, shift, 1, channel));
     Expr *centred = minus(b, x[0], tensor_load(lowering, tensors.running_mean, channel));
-    if (tensors.weight == NULL)
-        return over(b, centred, deviation);
-    Expr *scale = over(b, tensor_load(lowering, tensors.weight, channel), deviation);
-    return plus(b, times(b, centred, scale), tensor_load(lowering, tensors.bias, channel));
+    Expr *scaled = times(b, centred, running_scale(lowering, node, *channel));
+    return tensors.bias ? plus(b, scaled, tensor_load(lowering, tensors.bias, channel)) : scaled;
 }
 
 /* ---- Training ---- */
@@ -310,6 +339,7 @@ const OpDef op_bn = {.name = "BN",
                      .cost = cost_one_per_output,
                      .saved = bn_saved,
                      .value = bn_value,
+                     .prepare = bn_prepare,
                      .value_again = bn_value_again,
                      .lower_forward = bn_lower_forward,
                      .lower_parameter_gradient = bn_lower_parameter_gradient,
