@@ -24,6 +24,7 @@ typedef struct Derivation {
     Graph *graph;
     bool *depends;      /* by layer: computed from parameters, so its gradient is always wanted */
     bool *has_gradient; /* by layer of the storage: something has contributed */
+    const Tensor **shared; /* by layer of the storage: where its gradient lies; NULL: by itself */
 } Derivation;
 
 static const Layer *storage_layer(const Derivation *d, const Layer *layer) {
@@ -74,19 +75,25 @@ static bool can_share(const Derivation *d, const Layer *layer, int input) {
     return true;
 }
 
-/* The same beside the other inputs that can: what others add to this gradient must come after all
- * of these have been read, each when its layer is differentiated. */
+/* Whether gradients of two layers can lie in one place: what others add to one of them must come
+ * after the other has been read, which is when its layer is differentiated. */
+static bool agree(const Derivation *d, const Layer *layer, const Layer *a, const Layer *b) {
+    return last_other_reader(d, layer, a) < b->index && last_other_reader(d, layer, b) < a->index;
+}
+
+/* The same beside the other inputs that can, and beside what shares the memory already. */
 static bool shares_gradient(const Derivation *d, const Layer *layer, int input) {
     const Layer *made = storage_layer(d, layer->inputs[input]);
-    int reader = last_other_reader(d, layer, made);
     if (!can_share(d, layer, input))
         return false;
-    for (int i = 0; i < layer->input_count; i++) {
-        const Layer *other = storage_layer(d, layer->inputs[i]);
+    for (int i = 0; i < layer->input_count; i++)
         if (i != input && can_share(d, layer, i) &&
-            (reader >= other->index || last_other_reader(d, layer, other) >= made->index))
+            !agree(d, layer, made, storage_layer(d, layer->inputs[i])))
             return false;
-    }
+    const Tensor *memory = tensor_storage(output_gradient(d->graph, layer));
+    for (int i = 1; i < layer->index; i++)
+        if (d->shared[i] == memory && !agree(d, layer, made, d->graph->network->layers[i]))
+            return false;
     return true;
 }
 
@@ -94,6 +101,7 @@ static void share_gradient(Derivation *d, const Layer *layer, int input) {
     const Layer *made = storage_layer(d, layer->inputs[input]);
     Tensor *gradient = output_gradient(d->graph, made);
     gradient->view_of = output_gradient(d->graph, layer);
+    d->shared[made->index] = tensor_storage(gradient);
 }
 
 /* ---- Nodes ---- */
@@ -171,7 +179,8 @@ void graph_derive_gradients(Graph *graph) {
     const Network *network = graph->network;
     size_t count = (size_t)network->layer_count;
     Derivation d = {graph, ARENA_ARRAY(graph->arena, bool, count),
-                    ARENA_ARRAY(graph->arena, bool, count)};
+                    ARENA_ARRAY(graph->arena, bool, count),
+                    ARENA_ARRAY(graph->arena, const Tensor *, count)};
     for (int i = 1; i < network->layer_count; i++) {
         const Layer *layer = network->layers[i];
         d.depends[i] = layer->parameter_count > 0;

@@ -70,8 +70,11 @@ static void padded_axis(const AxisMap *map, const AxisRange *range, AxisLayout *
 static void own_axis(const Operand *operand, int axis, AxisLayout *a) {
     const Layout *layout = &operand->tensor->layout;
     int own = axis - operand->tensor->per_example;
-    if (own < 0)
+    if (own < 0) {
+        a->block = layout->blocked_axis == BATCH_AXIS ? layout->block : 1;
+        a->extent /= a->block;
         return;
+    }
     a->shift = -layout->before[own];
     a->extent += layout->before[own] + layout->after[own];
     if (own == layout->blocked_axis) {
@@ -92,6 +95,10 @@ void contraction_layout(const ContractionPlan *plan, const Operand *operand, boo
         }
         AxisRange range = axis_range(plan, &operand->axis[axis], extent);
         padded_axis(&operand->axis[axis], &range, &axes[axis]);
+        if (plan->example_lanes > 1 && operand->tensor->per_example && axis == 0) {
+            axes[axis].block = plan->example_lanes;
+            axes[axis].extent /= plan->example_lanes;
+        }
         if (axis == count - 1 && axes[axis].extent < row_extent)
             axes[axis].extent = row_extent;
     }
@@ -131,6 +138,9 @@ static bool within_halo(const Operand *operand, int axis, const AxisRange *range
 }
 
 static bool is_guarded(const ContractionPlan *plan, const Operand *operand) {
+    const Tensor *tensor = operand->tensor;
+    if (plan->example_lanes > 1 && tensor->per_example && tensor->layout.blocked_axis != BATCH_AXIS)
+        return true;
     for (int axis = 0; axis < operand_axis_count(operand); axis++) {
         int64_t extent = operand_axis_extent(plan, operand, axis);
         AxisRange range = axis_range(plan, &operand->axis[axis], extent);
@@ -177,7 +187,10 @@ static int blocked_dim(const ContractionPlan *plan, const AxisMap *map, int64_t 
     for (int d = 0; d < plan->contraction->dim_count; d++) {
         if (map->coefficient[d] % block == 0)
             continue;
-        if (found >= 0 || map->coefficient[d] != 1 || plan->contraction->dims[d].extent % block)
+        int64_t extent = plan->contraction->dims[d].extent;
+        if (extent == 0)
+            extent = plan->lowering->options->max_batch;
+        if (found >= 0 || map->coefficient[d] != 1 || extent % block)
             return -1;
         found = d;
     }
@@ -186,15 +199,20 @@ static int blocked_dim(const ContractionPlan *plan, const AxisMap *map, int64_t 
 
 static bool split_operand(ContractionPlan *plan, const Operand *operand) {
     const Layout *layout = &operand->tensor->layout;
-    if (layout->blocked_axis < 0)
+    if (layout->blocked_axis == NOT_BLOCKED)
         return true;
-    int axis = layout->blocked_axis + operand->tensor->per_example;
+    bool examples = layout->blocked_axis == BATCH_AXIS;
+    int axis = examples ? 0 : layout->blocked_axis + operand->tensor->per_example;
+    if (examples)
+        plan->example_lanes = layout->block;
     int d = blocked_dim(plan, &operand->axis[axis], layout->block);
     if (d < 0)
         return false;
-    if (plan->dims[d].scale == 1 && plan->dims[d].extent > layout->block) {
+    bool whole = plan->dims[d].extent == layout->block && !plan->dims[d].batch;
+    if (plan->dims[d].scale == 1 && !whole) {
         int lane = contraction_split(plan, d, layout->block);
         plan->dims[lane].lanes = true;
+        plan->dims[lane].batch = false;
         plan->dims[lane].letter =
             arena_format(plan->lowering->arena, "%s_lane", plan->dims[d].letter);
         plan->dims[d].letter =
@@ -207,6 +225,23 @@ bool contraction_split_blocks(ContractionPlan *plan) {
     const Contraction *c = plan->contraction;
     return split_operand(plan, &c->a) && split_operand(plan, &c->b) &&
            split_operand(plan, &c->result);
+}
+
+Expr *plan_dim_end(const ContractionPlan *plan, int d) {
+    Builder *b = plan->lowering->builder;
+    const PlanDim *dim = &plan->dims[d];
+    if (!dim->batch)
+        return integer(b, dim->extent);
+    return dim->scale > 1 ? example_blocks(b, dim->scale) : batch_size(b);
+}
+
+Expr *plan_dim_open(const ContractionPlan *plan, LoopKind kind, int d, int *opened) {
+    Builder *b = plan->lowering->builder;
+    const PlanDim *dim = &plan->dims[d];
+    if (dim->extent == 1 && !dim->batch)
+        return integer(b, 0);
+    ++*opened;
+    return open_range(b, kind, dim->letter, integer(b, 0), plan_dim_end(plan, d), 1);
 }
 
 void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origins) {

@@ -65,6 +65,8 @@ typedef struct Tile {
 typedef struct ContractionPlan {
     const Contraction *contraction;
     Lowering *lowering;
+    int64_t example_lanes; /* > 1: an operand or the result has examples in such blocks: so have
+                              the copies of those that have not */
     int dim_count;
     PlanDim dims[MAX_PLAN_DIMS];
     Side side[2], result;
@@ -77,6 +79,10 @@ bool contraction_split_blocks(ContractionPlan *plan);
 /* Splits dimension d into itself, of extent/factor, and a part of extent `factor` behind it.
  * Returns the index of that part. The factor divides the extent. To be called before sides. */
 int contraction_split(ContractionPlan *plan, int d, int64_t factor);
+/* Where the loop over a plan's dimension ends. */
+Expr *plan_dim_end(const ContractionPlan *plan, int d);
+/* Opens it; counts it in *opened unless its extent is 1. */
+Expr *plan_dim_open(const ContractionPlan *plan, LoopKind kind, int d, int *opened);
 /* The index of every dimension of the contraction from those of the plan's. */
 void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origins);
 

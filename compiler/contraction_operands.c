@@ -28,34 +28,64 @@ Expr *side_offset(const Emission *e, const Side *side) {
     return plus(b, offset, integer(b, side->base));
 }
 
+/* The loop over examples, or blocks of them, of a copy. */
+static Expr *open_copied_examples(Emission *e, int64_t block) {
+    Builder *b = e->b;
+    if (block == 1)
+        return open_batch(b, LOOP_INDEPENDENT);
+    return open_range(b, LOOP_INDEPENDENT, "nb", integer(b, 0), example_blocks(b, block), 1);
+}
+
+static void clear_padded(Emission *e, Side *side, const AxisLayout *axes, int count) {
+    Builder *b = e->b;
+    int batched = side->operand->tensor->per_example;
+    int64_t lanes = batched ? axes[0].block : 1;
+    const char *const *letters = axis_letters(side->operand->tensor->rank);
+    Expr *offset = integer(b, 0);
+    for (int axis = 0; axis < count; axis++) {
+        Expr *i = axis < batched ? open_copied_examples(e, lanes)
+                                 : open_loop(b, LOOP_INDEPENDENT, letters[axis - batched],
+                                             axes[axis].extent);
+        offset = plus(b, times(b, offset, integer(b, axes[axis].extent)), i);
+    }
+    if (lanes > 1)
+        offset = plus(b, times(b, offset, integer(b, lanes)),
+                      open_loop(b, LOOP_INDEPENDENT, "lane", lanes));
+    store_at(b, side->buffer, 1, &offset, number(b, 0), false);
+    close_blocks(b, count + (lanes > 1));
+}
+
 static void fill_padded(Emission *e, Side *side, const AxisLayout *axes, int count) {
     Builder *b = e->b;
     Tensor *tensor = side->operand->tensor;
     int batched = tensor->per_example;
+    int64_t lanes = batched ? axes[0].block : 1;
     const char *const *letters = axis_letters(tensor->rank);
-    Expr *offset = integer(b, 0);
-    for (int axis = 0; axis < count; axis++) {
-        Expr *i = axis < batched
-                      ? open_batch(b, LOOP_INDEPENDENT)
-                      : open_loop(b, LOOP_INDEPENDENT, letters[axis - batched], axes[axis].extent);
-        offset = plus(b, times(b, offset, integer(b, axes[axis].extent)), i);
-    }
-    store_at(b, side->buffer, 1, &offset, number(b, 0), false);
-    close_blocks(b, count);
-
-    Expr *index[MAX_AXES];
-    offset = integer(b, 0);
+    Expr *index[MAX_AXES], *offset = integer(b, 0);
     for (int axis = 0; axis < count; axis++) {
         const AxisLayout *a = &axes[axis];
-        index[axis] = axis < batched ? open_batch(b, LOOP_INDEPENDENT)
+        index[axis] = axis < batched ? open_copied_examples(e, lanes)
                                      : open_range(b, LOOP_INDEPENDENT, letters[axis - batched],
                                                   integer(b, a->first), integer(b, a->end), 1);
         Expr *place = minus(b, times(b, index[axis], integer(b, a->divisor)), integer(b, a->shift));
         offset = plus(b, times(b, offset, integer(b, a->extent)), place);
     }
+    if (lanes > 1) {
+        Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", lanes);
+        index[0] = blocked_index(b, index[0], lane, lanes);
+        offset = plus(b, times(b, offset, integer(b, lanes)), lane);
+    }
     Expr *value = tensor_load(e->plan->lowering, tensor, index);
     store_at(b, side->buffer, 1, &offset, value, false);
-    close_blocks(b, count);
+    close_blocks(b, count + (lanes > 1));
+}
+
+/* Whether a copy has elements that the tensor does not fill. */
+static bool has_gaps(const Side *side, const AxisLayout *axes, int count) {
+    for (int axis = side->operand->tensor->per_example; axis < count; axis++)
+        if (axes[axis].divisor > 1 || axes[axis].end - axes[axis].first != axes[axis].extent)
+            return true;
+    return false;
 }
 
 /* A copy of the operand with zeros where the contraction reads padding or between the elements of a
@@ -70,6 +100,8 @@ static void make_padded(Emission *e, Side *side, int64_t row_extent) {
     for (int axis = batched; axis < count; axis++)
         elements *= axes[axis].extent;
     side->buffer = lower_scratch(plan->lowering, "padded", batched, elements);
+    if (has_gaps(side, axes, count))
+        clear_padded(e, side, axes, count);
     fill_padded(e, side, axes, count);
     contraction_place(plan, side, axes);
     side->guarded = false;
@@ -119,11 +151,9 @@ static void make_packed(Emission *e, Side *side) {
     copy.buffer = lower_scratch(plan->lowering, "packed", batched, elements);
     copy.base = 0;
 
+    int opened = 0;
     for (int i = 0; i < count; i++)
-        e->dims[order[i]] =
-            plan->dims[order[i]].batch
-                ? open_batch(b, LOOP_INDEPENDENT)
-                : open_loop(b, LOOP_INDEPENDENT, plan->dims[order[i]].letter, plan->dims[order[i]].extent);
+        e->dims[order[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, order[i], &opened);
     Expr *place = e->dims[v];
     Expr *lane = open_loop(b, LOOP_INDEPENDENT, plan->dims[v].letter, rounded);
     e->dims[v] = lane;
@@ -137,7 +167,7 @@ static void make_packed(Emission *e, Side *side) {
     if (rounded != plan->dims[v].extent)
         value = choose(b, less(b, lane, integer(b, plan->dims[v].extent)), value, number(b, 0));
     store_at(b, copy.buffer, 1, &to, value, false);
-    close_blocks(b, count + 1);
+    close_blocks(b, opened + 1);
     e->dims[v] = place;
     *side = copy;
 }

@@ -260,7 +260,7 @@ static bool has_plain_rows(const ContractionPlan *plan, int side, int d) {
     const Side *rows = &plan->side[side];
     const Operand *operand = rows->operand;
     const AxisMap *last = &operand->axis[operand_axis_count(operand) - 1];
-    bool dense = operand->tensor->layout.blocked_axis < 0;
+    bool dense = operand->tensor->layout.blocked_axis == NOT_BLOCKED;
     return dense && rows->packable && last->constant == 0 && plan->dims[d].scale == 1 &&
            last->coefficient[plan->dims[d].origin] == 1 &&
            operand->tensor->extent[operand->tensor->rank - 1] == plan->dims[d].extent;

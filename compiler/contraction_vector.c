@@ -110,7 +110,7 @@ static int open_reduced(Emission *e, int from, int to) {
         }
         bool vector = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim;
         int64_t step = vector ? e->length : 1;
-        Expr *end = dim->batch ? batch_size(e->b) : integer(e->b, dim->extent);
+        Expr *end = plan_dim_end(e->plan, d);
         e->dims[d] = open_range(e->b, LOOP_SERIAL, dim->letter, integer(e->b, 0), end, step);
         opened++;
     }
@@ -286,15 +286,15 @@ static void emit_blocks(Emission *e, int at, int d, int *size, int block) {
     Builder *b = e->b;
     const PlanDim *dim = &e->plan->dims[d];
     if (dim->batch) { /* what remains goes one by one */
-        Expr *rest = remainder_of(b, batch_size(b), integer(b, block));
-        Expr *whole = minus(b, batch_size(b), rest);
+        Expr *end = plan_dim_end(e->plan, d);
+        Expr *whole = minus(b, end, remainder_of(b, end, integer(b, block)));
         *size = block;
-        e->dims[d] = open_range(b, LOOP_INDEPENDENT, "n", integer(b, 0), whole, block);
+        e->dims[d] = open_range(b, LOOP_INDEPENDENT, dim->letter, integer(b, 0), whole, block);
         emit_outer(e, at + 1);
         close_blocks(b, 1);
         if (block > 1) {
             *size = 1;
-            e->dims[d] = open_range(b, LOOP_INDEPENDENT, "n", whole, batch_size(b), 1);
+            e->dims[d] = open_range(b, LOOP_INDEPENDENT, dim->letter, whole, end, 1);
             emit_outer(e, at + 1);
             close_blocks(b, 1);
         }
@@ -364,10 +364,8 @@ static void emit_outer(Emission *e, int at) {
     } else if (d == tile->column_dim) {
         emit_blocks(e, at, d, &e->columns, tile->columns);
     } else {
-        const PlanDim *dim = &e->plan->dims[d];
-        int opened = dim->batch;
-        e->dims[d] = dim->batch ? open_batch(e->b, LOOP_INDEPENDENT)
-                                : open_unless_single(e->b, dim->letter, dim->extent, &opened);
+        int opened = 0;
+        e->dims[d] = plan_dim_open(e->plan, LOOP_INDEPENDENT, d, &opened);
         emit_outer(e, at + 1);
         close_blocks(e->b, opened);
     }
@@ -478,12 +476,8 @@ static void make_result(ContractionPlan *plan) {
 static void emit_finish(Emission *e) {
     ContractionPlan *plan = e->plan;
     int list[MAX_PLAN_DIMS], count = list_dims(plan, false, list), opened = 0;
-    for (int i = 0; i < count; i++) {
-        const PlanDim *dim = &plan->dims[list[i]];
-        opened += dim->batch;
-        e->dims[list[i]] = dim->batch ? open_batch(e->b, LOOP_INDEPENDENT)
-                                      : open_unless_single(e->b, dim->letter, dim->extent, &opened);
-    }
+    for (int i = 0; i < count; i++)
+        e->dims[list[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, list[i], &opened);
     Expr *offset = side_offset(e, &plan->result);
     contraction_finish(plan, e->dims, load_at(e->b, plan->result.buffer, 1, &offset));
     close_blocks(e->b, opened);

@@ -68,16 +68,22 @@ static void end_line(Printer *p, int indent, int deeper) {
     p->depth = 0;
 }
 
-/* A body of one plain statement stands without braces, as do the ifs and loops around it. */
-static bool needs_braces(Printer *p, const Block *block) {
+/* The one statement of a block, NULL where there are more of them, comments or none. */
+static const Stmt *only_statement(const Printer *p, const Block *block) {
     const Stmt *only = NULL;
     for (const Stmt *stmt = block->first; stmt != NULL; stmt = stmt->next) {
         if (!statement_has_effect(p->use, stmt) && stmt->kind != STMT_COMMENT)
             continue;
         if (only != NULL || stmt->kind == STMT_COMMENT)
-            return true;
+            return NULL;
         only = stmt;
     }
+    return only;
+}
+
+/* A body of one plain statement stands without braces, as do the ifs and loops around it. */
+static bool needs_braces(Printer *p, const Block *block) {
+    const Stmt *only = only_statement(p, block);
     if (only == NULL || only->kind == STMT_DECLARE || only->kind == STMT_ARRAY ||
         only->otherwise.first != NULL)
         return true;
@@ -86,11 +92,14 @@ static bool needs_braces(Printer *p, const Block *block) {
     return hint;
 }
 
+/* Loops directly within one another stand at one indent: deep nests stay narrow. */
 static void print_for(Printer *p, const Stmt *loop, int indent) {
     if (print_hint(p, loop))
         end_line(p, indent, INDENT_WIDTH);
     const char *name = loop->variable->name;
-    bool braces = needs_braces(p, &loop->body);
+    const Stmt *only = only_statement(p, &loop->body);
+    bool nest = only != NULL && only->kind == STMT_FOR;
+    bool braces = !nest && needs_braces(p, &loop->body);
     text_format(&p->line, "for (%s %s = ", printer_type_name(p, TYPE_INDEX), name);
     print_expression(p, loop->begin, PRECEDENCE_LOWEST);
     text_add_character(&p->line, ';');
@@ -105,7 +114,10 @@ static void print_for(Printer *p, const Stmt *loop, int indent) {
         text_format(&p->line, "%s += %lld)", name, (long long)loop->step);
     text_add(&p->line, braces ? " {" : "");
     end_line(p, indent, 2 * INDENT_WIDTH);
-    print_block(p, &loop->body, indent + INDENT_WIDTH);
+    if (nest)
+        print_for(p, only, indent);
+    else
+        print_block(p, &loop->body, indent + INDENT_WIDTH);
     if (braces)
         wrap_line(p->out, indent, 0, "}");
 }

@@ -33,7 +33,7 @@ static bool can_lead(const Node *node) {
  * in C order, too. */
 static bool leaves_order(const Node *leader, const Node *node) {
     return leader->role == NODE_DATA_GRADIENT && (leader->op->flags & OP_READS_FLAT) &&
-           node_result(node)->layout.blocked_axis >= 0;
+           node_result(node)->layout.blocked_axis != NOT_BLOCKED;
 }
 
 static bool can_follow(const Group *group, const Node *node) {

@@ -16,7 +16,7 @@ Tensor *graph_tensor(Graph *graph, TensorRole role, const Layer *layer, const ch
         tensor->elements *= extent[i]; /* shape inference has checked the product */
     }
     tensor->storage = tensor->elements;
-    tensor->layout.blocked_axis = -1;
+    tensor->layout.blocked_axis = NOT_BLOCKED;
     tensor->layer = layer;
     tensor->offset = -1;
     tensor->last_reader = tensor->first_use = tensor->last_use = -1;

@@ -19,9 +19,12 @@ typedef enum TensorRole {
     TENSOR_LOSSES
 } TensorRole;
 
+#define NOT_BLOCKED (-1)
+#define BATCH_AXIS (-2) /* examples in blocks: the largest batch is a multiple of one */
+
 /* How the elements of a tensor lie in memory. Dense is C order, the last axis contiguous. */
 typedef struct Layout {
-    /* -1: none. Else the axis of Tensor.extent whose elements lie in blocks of `block`, innermost:
+    /* NOT_BLOCKED, BATCH_AXIS, or the axis of Tensor.extent whose elements lie in blocks of `block`, innermost:
      * index i contributes (i/block)*stride + i%block. Its extent is a multiple of `block`. */
     int blocked_axis;
     int64_t block;

@@ -5,6 +5,7 @@
 typedef struct Assignment {
     Graph *graph;
     int64_t block;
+    bool examples; /* blocks are of examples, not of channels */
     bool *dense; /* by tensor number of the storage: has to stay in C order */
 } Assignment;
 
@@ -73,9 +74,9 @@ static void find_dense(Assignment *a) {
     Graph *graph = a->graph;
     for (int i = 0; i < graph->tensor_count; i++) {
         Tensor *tensor = graph->tensors[i], *storage = tensor_storage(tensor);
-        bool channels = is_activation(tensor) && tensor->per_example && tensor->rank >= 2 &&
-                        tensor->extent[0] % a->block == 0;
-        if (!channels || tensor->pinned || !tensor_same_extents(tensor, storage))
+        bool maps = is_activation(tensor) && tensor->per_example && tensor->rank >= 2;
+        bool divides = a->examples || tensor->extent[0] % a->block == 0;
+        if (!maps || !divides || tensor->pinned || !tensor_same_extents(tensor, storage))
             keep_dense(a, tensor);
     }
     keep_dense(a, graph->input_gradient);
@@ -94,7 +95,8 @@ static void block_activations(Assignment *a) {
     for (int i = 0; i < a->graph->tensor_count; i++) {
         Tensor *tensor = a->graph->tensors[i];
         if (is_activation(tensor) && tensor->view_of == NULL && !a->dense[i])
-            tensor->layout = (Layout){.blocked_axis = 0, .block = a->block};
+            tensor->layout =
+                (Layout){.blocked_axis = a->examples ? BATCH_AXIS : 0, .block = a->block};
     }
 }
 
@@ -121,6 +123,41 @@ static void block_weights(Assignment *a) {
     }
 }
 
+/* ---- Examples in blocks ---- */
+
+#define SMALL_BLOCK (512 * 1024) /* bytes: a tensor of one block that stays in a core's cache */
+
+/* Layers whose loops put the examples of a block innermost. */
+static bool works_on_examples(const Node *node) {
+    bool maps = node->y && node->y->rank >= 2;
+    if (!maps || node_is_elementwise(node) || node->op->flags & (OP_VIEW | OP_EXAMPLE_LANES))
+        return true;
+    return (node->op->flags & OP_CONVOLUTION) &&
+           node->parameters[0]->extent[1] == node->x[0]->extent[0];
+}
+
+/* A small network whose channels do not fill vectors: examples do, if the batch consists of whole
+ * blocks of them. */
+static bool examples_fill_vectors(const Assignment *a, int max_batch) {
+    bool odd = false;
+    if (max_batch % a->block != 0)
+        return false;
+    for (int p = 0; p < PROGRAM_COUNT; p++)
+        for (int i = 0; i < a->graph->programs[p].count; i++) {
+            const Node *node = a->graph->programs[p].nodes[i];
+            if (!works_on_examples(node))
+                return false;
+            odd = odd || ((node->op->flags & OP_CONVOLUTION) && node->y->extent[0] % a->block != 0);
+        }
+    for (int i = 0; i < a->graph->tensor_count; i++) {
+        const Tensor *tensor = a->graph->tensors[i];
+        double bytes = (double)tensor->elements * (double)a->block * sizeof(float);
+        if (is_activation(tensor) && bytes > SMALL_BLOCK)
+            return false;
+    }
+    return odd;
+}
+
 /* ---- Halos ---- */
 
 static int64_t larger(int64_t a, int64_t b) {
@@ -130,7 +167,7 @@ static int64_t larger(int64_t a, int64_t b) {
 /* The tensor is read from index `minimum` to `maximum` along a spatial axis. */
 static void need_range(Tensor *tensor, int axis, int64_t minimum, int64_t maximum) {
     Layout *layout = &tensor_storage(tensor)->layout;
-    if (layout->blocked_axis < 0)
+    if (layout->blocked_axis == NOT_BLOCKED)
         return;
     layout->before[axis] = larger(layout->before[axis], -minimum);
     layout->after[axis] = larger(layout->after[axis], maximum - (tensor->extent[axis] - 1));
@@ -147,7 +184,7 @@ static void need_halo(Assignment *a, const Node *node) {
     if (!(node->op->flags & OP_CONVOLUTION))
         return;
     bool data_gradient = node->role == NODE_DATA_GRADIENT;
-    if (data_gradient && tensor_storage(node->dx)->layout.blocked_axis < 0)
+    if (data_gradient && tensor_storage(node->dx)->layout.blocked_axis == NOT_BLOCKED)
         return;
     for (int i = 0; i < window->rank; i++) {
         int64_t reach = (window->kernel[i] - 1) * window->dilation[i];
@@ -168,14 +205,17 @@ static void count_storage(Tensor *tensor) {
             tensor->extent[axis] + tensor->layout.before[axis] + tensor->layout.after[axis];
 }
 
-void layout_assign(Graph *graph, int vector_length) {
+void layout_assign(Graph *graph, int vector_length, int max_batch) {
     if (vector_length <= 1)
         return;
     size_t count = (size_t)graph->tensor_count;
-    Assignment a = {graph, vector_length, ARENA_ARRAY(graph->arena, bool, count)};
+    Assignment a = {
+        .graph = graph, .block = vector_length, .dense = ARENA_ARRAY(graph->arena, bool, count)};
     memset(a.dense, 0, count);
+    a.examples = examples_fill_vectors(&a, max_batch);
     for_each_node(&a, constrain);
-    block_weights(&a);
+    if (!a.examples)
+        block_weights(&a);
     find_dense(&a);
     block_activations(&a);
     for_each_node(&a, block_saved);

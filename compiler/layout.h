@@ -6,6 +6,11 @@
  *   activations and their gradients   [n][C/V][before + H + after][before + W + after][V]
  *   weights of convolutions           [F/V][C][kernel...][V], and their gradients
  *
+ * In a small network whose channels do not fill vectors, examples do, if the largest batch consists of
+ * whole blocks of V of them:
+ *
+ *   activations and their gradients   [N/V][C][before + H + after][before + W + after][V]
+ *
  * where V divides the channels (filters). What is read from outside (input, output), through a view
  * of another shape, or as one flat vector stays dense. */
 #ifndef CNNC_LAYOUT_H
@@ -13,7 +18,8 @@
 
 #include "graph.h"
 
-/* Sets the layouts of all tensors of the graph. vector_length: reals in a vector; 1: all dense. */
-void layout_assign(Graph *graph, int vector_length);
+/* Sets the layouts of all tensors of the graph. vector_length: reals in a vector; 1: all dense.
+ * max_batch: examples that memory is planned for. */
+void layout_assign(Graph *graph, int vector_length, int max_batch);
 
 #endif

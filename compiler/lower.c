@@ -105,6 +105,8 @@ static Expr *tensor_offset(Lowering *lowering, const Tensor *tensor, Expr *const
     Expr *offset = integer(b, 0), *lane = NULL;
     if (tensor->per_example)
         offset = *index++;
+    if (layout->blocked_axis == BATCH_AXIS)
+        split_index(b, offset, layout->block, lowering->options->max_batch, &offset, &lane);
     for (int i = 0; i < tensor->rank; i++) {
         int64_t extent = tensor->extent[i] + layout->before[i] + layout->after[i];
         Expr *place = plus(b, index[i], integer(b, layout->before[i]));
@@ -119,9 +121,21 @@ static Expr *tensor_offset(Lowering *lowering, const Tensor *tensor, Expr *const
     return offset;
 }
 
+/* Whether the example is a lane of a block while the tensor holds whole examples: then the last
+ * block may have lanes behind the batch. They count as zero, which makes them harmless wherever
+ * sums run over all lanes. */
+static bool may_leave_batch(const Tensor *tensor, Expr *const *index) {
+    return tensor->per_example && tensor->layout.blocked_axis != BATCH_AXIS &&
+           index[AXIS_BATCH]->kind == EXPR_BINARY && index[AXIS_BATCH]->integer > 1;
+}
+
 Expr *tensor_load(Lowering *lowering, Tensor *tensor, Expr *const *index) {
+    Builder *b = lowering->builder;
     Expr *offset = tensor_offset(lowering, tensor, index);
-    return load_at(lowering->builder, lower_buffer(lowering, tensor), 1, &offset);
+    Expr *value = load_at(b, lower_buffer(lowering, tensor), 1, &offset);
+    if (may_leave_batch(tensor, index))
+        value = choose(b, less(b, index[AXIS_BATCH], batch_size(b)), value, number(b, 0));
+    return value;
 }
 
 void tensor_store(Lowering *lowering, Tensor *tensor, Expr *const *index, Expr *value) {
@@ -147,12 +161,24 @@ static Expr *open_axis(Builder *b, const char *letter, int64_t extent, int *open
     return open_loop(b, LOOP_INDEPENDENT, letter, extent);
 }
 
+Expr *example_blocks(Builder *b, int64_t block) {
+    return over(b, plus(b, batch_size(b), integer(b, block - 1)), integer(b, block));
+}
+
+Expr *open_examples(Lowering *lowering, LoopKind kind, const Tensor *tensor) {
+    Builder *b = lowering->builder;
+    if (tensor->layout.blocked_axis != BATCH_AXIS)
+        return open_batch(b, kind);
+    return open_range(b, kind, "nb", integer(b, 0), example_blocks(b, tensor->layout.block), 1);
+}
+
 int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index) {
     Builder *b = lowering->builder;
     const Layout *layout = &tensor->layout;
     int opened = tensor->per_example;
+    Expr **example = index;
     if (tensor->per_example)
-        *index++ = open_batch(b, LOOP_INDEPENDENT);
+        *index++ = open_examples(lowering, LOOP_INDEPENDENT, tensor);
     for (int i = 0; i < tensor->rank; i++) {
         const char *letter = axis_letters(tensor->rank)[i];
         bool blocked = i == layout->blocked_axis;
@@ -161,9 +187,10 @@ int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index) {
             letter = arena_format(lowering->arena, "%sb", letter);
         index[i] = open_axis(b, letter, extent, &opened);
     }
-    if (layout->blocked_axis >= 0) {
+    if (layout->blocked_axis != NOT_BLOCKED) {
         Expr *lane = open_axis(b, "lane", layout->block, &opened);
-        Expr **blocked = &index[layout->blocked_axis];
+        Expr **blocked =
+            layout->blocked_axis == BATCH_AXIS ? example : &index[layout->blocked_axis];
         *blocked = blocked_index(b, *blocked, lane, layout->block);
     }
     return opened;
@@ -183,7 +210,7 @@ static void clear_axis(Lowering *lowering, Tensor *tensor, int axis) {
         Expr *offset = integer(b, 0);
         int opened = tensor->per_example;
         if (tensor->per_example)
-            offset = open_batch(b, LOOP_INDEPENDENT);
+            offset = open_examples(lowering, LOOP_INDEPENDENT, tensor);
         for (int i = 0; i < tensor->rank; i++) {
             int64_t before = layout->before[i],
                     whole = before + tensor->extent[i] + layout->after[i];

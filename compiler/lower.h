@@ -60,6 +60,11 @@ const char *const *axis_letters(int rank);
 /* Opens LOOP_INDEPENDENT loops over all axes of the tensor (the batch first where per_example);
  * fills index; returns how many were opened: an extent of 1 needs no loop. */
 int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index);
+/* The loop over the examples of a tensor or, where its layout has blocks of them, over the blocks:
+ * then a loop over the lanes of a block, innermost, gives the example itself (blocked_index). */
+Expr *open_examples(Lowering *lowering, LoopKind kind, const Tensor *tensor);
+/* Blocks of `block` examples that the batch has, the last one perhaps not full. */
+Expr *example_blocks(Builder *b, int64_t block);
 /* The tensor axis of the channels and the first spatial one within `index`. */
 #define AXIS_BATCH 0
 #define AXIS_CHANNEL 1

@@ -126,7 +126,8 @@ static bool build_graph(Compilation *compilation) {
                         option_pass_enabled(compilation->options, PASS_FUSE));
     compilation->lowering = lower_options(compilation);
     if (option_pass_enabled(compilation->options, PASS_LAYOUT))
-        layout_assign(compilation->graph, compilation->lowering.vector_length);
+        layout_assign(compilation->graph, compilation->lowering.vector_length,
+                      compilation->lowering.max_batch);
     if (!graph_verify(compilation->graph, stderr))
         return complain(compilation, "internal error: the graph is not consistent");
     if (dump_wanted(compilation, "graph"))

@@ -125,6 +125,7 @@ typedef enum OpFlags {
     OP_GRADIENT_READS_INPUT = 1 << 6,  /* the data gradient reads x */
     OP_GRADIENT_READS_OUTPUT = 1 << 7, /* the data gradient reads y */
     OP_CONVOLUTION = 1 << 9, /* windows of x times parameters[0], as in ops/convolution.h */
+    OP_EXAMPLE_LANES = 1 << 11, /* its loops can have examples innermost (BATCH_AXIS) */
     OP_READS_FLAT = 1 << 10, /* reads x, and writes dx, as one vector in C order */
     OP_PASSES_GRADIENT = 1 << 12, /* dx is dy, for every input */
     OP_GRADIENTS_TOGETHER = 1 << 11, /* lower_data_gradient makes the parameters' gradients too */

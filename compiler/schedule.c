@@ -38,6 +38,14 @@ static bool constant_trips(const Stmt *loop, double *trips) {
     return true;
 }
 
+/* Examples for each iteration of a loop over the batch or over blocks of it. */
+static double examples_per_trip(const Stmt *loop) {
+    const Expr *end = loop->end;
+    bool blocks = end->kind == EXPR_BINARY && end->operation == BINARY_DIVIDE &&
+                  end->argument[1]->kind == EXPR_INTEGER;
+    return (double)loop->step * (blocks ? (double)end->argument[1]->integer : 1);
+}
+
 static Work loop_work(const Stmt *loop, Work body, const Builder *builder) {
     double trips;
     bool fixed = constant_trips(loop, &trips), expected = loop->expected_trips > 0;
@@ -45,7 +53,7 @@ static Work loop_work(const Stmt *loop, Work body, const Builder *builder) {
         trips = loop->expected_trips;
         fixed = !loop->expected_per_example;
     } else if (!fixed) {
-        trips = 1 / (double)loop->step;
+        trips = 1 / examples_per_trip(loop);
     }
     if (fixed)
         return (Work){body.fixed * trips, body.per_example * trips};

@@ -177,7 +177,7 @@ typedef struct CutEmission {
     WinogradEmission *e;
     const WinogradCut *cut;
     Expr *from;     /* offset of the tile's first element in the tensor */
-    Buffer *border; /* copy of a tile that leaves the image */
+    Buffer *border; /* copy of the tile, where tiles may leave the image */
     Expr *to;       /* offset of the tile's first point in the scratch */
 } CutEmission;
 
@@ -221,37 +221,36 @@ static void scratch_vector(void *context, Expr *row, Expr *column, Expr *value) 
     store_at(b, c->cut->to, 1, &offset, value, false);
 }
 
-/* Whether all of the tile counts; NULL: always. */
-static Expr *whole_tile(const CutEmission *c, const TilePlace *place) {
+/* Whether tiles leave what counts of the tensor, or the batch. */
+static bool has_border(const CutEmission *c) {
     const WinogradPlan *plan = c->e->plan;
-    Builder *b = c->e->b;
-    Expr *const at[2] = {place->row, place->column};
-    Expr *whole = NULL;
+    bool partial = c->cut->fill && plan->image_tiles % plan->slab != 0;
     for (int axis = 0; axis < 2; axis++)
-        if (plan->covered[axis] % plan->step != 0)
-            whole = both(b, whole,
-                         less_equal(b, at[axis], integer(b, plan->covered[axis] - plan->step)));
-    if (c->cut->fill && plan->image_tiles % plan->slab != 0)
-        whole = both(b, whole, less(b, place->number, c->e->total));
-    return whole;
+        partial = partial || plan->covered[axis] % plan->step != 0;
+    return partial;
 }
 
+/* A copy of the tile with zeros for what it does not have. */
 static void fill_border(CutEmission *c, const TilePlace *place) {
+    const WinogradPlan *plan = c->e->plan;
     const WinogradCut *cut = c->cut;
     Builder *b = c->e->b;
-    int extent = cut->matrix->columns;
-    Expr *exists = NULL;
-    if (cut->fill && c->e->plan->image_tiles % c->e->plan->slab != 0)
+    Expr *const at[2] = {place->row, place->column};
+    int64_t extent[2] = {(int64_t)cut->matrix->columns * cut->matrix->columns, plan->length};
+    c->border = declare_array(b, "border", TYPE_REAL, 2, extent);
+    Expr *index[2], *to[2], *exists = NULL;
+    index[0] = open_loop(b, LOOP_SERIAL, "i", cut->matrix->columns);
+    index[1] = open_loop(b, LOOP_SERIAL, "j", cut->matrix->columns);
+    if (cut->fill && plan->image_tiles % plan->slab != 0)
         exists = less(b, place->number, c->e->total);
-    Expr *i = open_loop(b, LOOP_SERIAL, "i", extent);
-    Expr *j = open_loop(b, LOOP_SERIAL, "j", extent);
-    Expr *row = plus(b, place->row, i), *column = plus(b, place->column, j);
-    exists = both(b, exists, less(b, row, integer(b, cut->end[0] - cut->origin[0])));
-    exists = both(b, exists, less(b, column, integer(b, cut->end[1] - cut->origin[1])));
-    Expr *to[2];
-    border_place(c, i, j, to);
+    for (int axis = 0; axis < 2; axis++)
+        if (plan->covered[axis] % plan->step != 0)
+            exists = both(b, exists,
+                          less(b, plus(b, at[axis], index[axis]),
+                               integer(b, cut->end[axis] - cut->origin[axis])));
+    border_place(c, index[0], index[1], to);
     open_if(b, exists);
-    store_at(b, c->border, 2, to, tensor_vector(c, i, j), false);
+    store_at(b, c->border, 2, to, tensor_vector(c, index[0], index[1]), false);
     close_blocks(b, 1);
     open_else(b);
     store_at(b, c->border, 2, to, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
@@ -274,20 +273,11 @@ static Expr *cut_offset(const CutEmission *c, const TilePlace *place, Expr *bloc
 static void cut_tile(CutEmission *c, const TilePlace *place) {
     Builder *b = c->e->b;
     const RationalMatrix *matrix = c->cut->matrix;
-    Buffer *half = winograd_declare_half(b, matrix);
-    Expr *whole = whole_tile(c, place);
-    if (whole)
-        open_if(b, whole);
-    winograd_first_half(b, matrix, half, tensor_vector, c);
-    if (whole) {
-        close_blocks(b, 1);
-        open_else(b);
-        int64_t extent[2] = {(int64_t)matrix->columns * matrix->columns, c->e->plan->length};
-        c->border = declare_array(b, "border", TYPE_REAL, 2, extent);
+    bool border = has_border(c);
+    if (border)
         fill_border(c, place);
-        winograd_first_half(b, matrix, half, border_vector, c);
-        close_blocks(b, 1);
-    }
+    Buffer *half = winograd_declare_half(b, matrix);
+    winograd_first_half(b, matrix, half, border ? border_vector : tensor_vector, c);
     winograd_second_half(b, matrix, half, scratch_vector, c);
 }
 

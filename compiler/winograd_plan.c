@@ -168,8 +168,8 @@ static double imbalance(const Search *search) {
     if (plan->slots == 1)
         return 1;
     double slabs = slabs_of(search);
-    double longest = (double)(divide_up(plan->slots, search->threads) *
-                              divide_up((int64_t)slabs, plan->slots));
+    double longest =
+        (double)(divide_up(plan->slots, search->threads) * divide_up((int64_t)slabs, plan->slots));
     return largest(1, longest * search->threads / slabs);
 }
 

@@ -2,6 +2,7 @@
 #include "../winograd.h"
 
 #include "channels.h"
+#include "common.h"
 
 /* Dimensions of the contractions; -1: left out because its extent is 1. */
 typedef struct Dimensions {
@@ -330,7 +331,37 @@ static void gradient_term(Lowering *lowering, const void *node, Expr *const *ind
     terms[0] = tensor_load(lowering, ((const Node *)node)->dy, index);
 }
 
+/* The lanes are examples: each adds up its own, block after block. */
+static void bias_gradient_of_lanes(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
+    Builder *b = lowering->builder;
+    Tensor *dy = node->dy;
+    int64_t block = dy->layout.block;
+    Expr *index[MAX_AXES], *lane;
+    Expr *channel = open_loop(b, LOOP_INDEPENDENT, "oc", dy->extent[0]);
+    Buffer *sums = declare_array(b, "sums", TYPE_REAL, 1, &block);
+    lane = open_loop(b, LOOP_INDEPENDENT, "lane", block);
+    store_at(b, sums, 1, &lane, number(b, 0), false);
+    close_blocks(b, 1);
+    Expr *examples = open_examples(lowering, LOOP_SERIAL, dy);
+    index[AXIS_CHANNEL] = channel;
+    int opened = open_space(lowering, LOOP_SERIAL, dy, index);
+    lane = open_loop(b, LOOP_INDEPENDENT, "lane", block);
+    index[AXIS_BATCH] = blocked_index(b, examples, lane, block);
+    store_at(b, sums, 1, &lane, tensor_load(lowering, dy, index), true);
+    close_blocks(b, opened + 2);
+    Expr *sum = declare(b, "sum", TYPE_DOUBLE, number(b, 0));
+    lane = open_loop(b, LOOP_REDUCTION, "lane", block);
+    local_add(b, sum, load_at(b, sums, 1, &lane));
+    close_blocks(b, 1);
+    tensor_store(lowering, bias_gradient, &channel, sum);
+    close_blocks(b, 1);
+}
+
 void lower_bias_gradient(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
+    if (node->dy->layout.blocked_axis == BATCH_AXIS) {
+        bias_gradient_of_lanes(lowering, node, bias_gradient);
+        return;
+    }
     Channels channels = channels_open(lowering, node->dy);
     ChannelSums sums = {.count = 1, .names = {"sum"}, .term = gradient_term, .context = node};
     Expr *channel;

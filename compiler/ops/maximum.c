@@ -41,16 +41,34 @@ typedef struct Maximum {
     const Window *window;
     Channels channels;
     Expr *output[MAX_AXES]; /* the window's position */
+    int64_t example_lanes;  /* > 0: lanes are the examples of a block instead of its channels */
     bool placed;            /* it matters which element is the maximum */
 } Maximum;
 
-/* Opens the loops over examples and blocks of channels, and those over the windows. */
-static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool placed) {
+/* Opens the loops over examples, or blocks of them, and blocks of channels, and those over the
+ * windows. Windows that are unrolled go inside the lanes. */
+static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool placed,
+                        bool unrolled) {
     *m = (Maximum){
         .lowering = lowering, .node = node, .window = &node->layer->window, .placed = placed};
-    m->output[AXIS_BATCH] = open_batch(lowering->builder, LOOP_INDEPENDENT);
+    if (unrolled && node->x[0]->layout.blocked_axis == BATCH_AXIS) {
+        m->example_lanes = node->x[0]->layout.block;
+        m->output[AXIS_BATCH] = open_examples(lowering, LOOP_INDEPENDENT, node->x[0]);
+    } else {
+        m->output[AXIS_BATCH] = open_batch(lowering->builder, LOOP_INDEPENDENT);
+    }
     m->channels = channels_open(lowering, node->y);
     return 1 + m->channels.opened + pooling_open_outputs(lowering, m->window, m->output);
+}
+
+static int open_lanes(Maximum *m) {
+    Builder *b = m->lowering->builder;
+    if (m->example_lanes == 0)
+        return channels_open_lanes(&m->channels, &m->output[AXIS_CHANNEL]);
+    m->output[AXIS_CHANNEL] = m->channels.block;
+    Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", m->example_lanes);
+    m->output[AXIS_BATCH] = blocked_index(b, m->output[AXIS_BATCH], lane, m->example_lanes);
+    return 1;
 }
 
 /* The largest element so far and its number in the window (NULL unless placed). */
@@ -200,12 +218,12 @@ void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Tensor *saved = node->training ? node->saved[0] : NULL;
     Maximum m;
-    int opened = open_windows(&m, lowering, node, saved != NULL);
-    bool unrolled = pooling_taps(m.window) <= POOLING_UNROLLED;
+    bool unrolled = pooling_taps(&node->layer->window) <= POOLING_UNROLLED;
+    int opened = open_windows(&m, lowering, node, saved != NULL, unrolled);
     BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
     if (!unrolled)
         channels = emit_loops(&m);
-    opened += channels_open_lanes(&m.channels, &m.output[AXIS_CHANNEL]);
+    opened += open_lanes(&m);
     Best best;
     if (unrolled) {
         best = emit_unrolled(&m);
@@ -230,8 +248,8 @@ static Expr *passed(Builder *b, Expr *place, Expr *number_of_element, Expr *dy) 
 static void gather_tile(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
-    int opened = open_windows(&m, lowering, node, true);
-    opened += channels_open_lanes(&m.channels, &m.output[AXIS_CHANNEL]);
+    int opened = open_windows(&m, lowering, node, true, true);
+    opened += open_lanes(&m);
     Best best = emit_unrolled(&m);
     Expr *dy = declare(b, "gradient", TYPE_REAL, tensor_load(lowering, node->dy, m.output));
     for (int64_t tap = 0; tap < pooling_taps(m.window); tap++) {
@@ -245,7 +263,7 @@ static void gather_tile(Lowering *lowering, const Node *node) {
 static void gather_whole(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
-    int opened = open_windows(&m, lowering, node, true);
+    int opened = open_windows(&m, lowering, node, true, false);
     BestOfChannels best = emit_loops(&m);
     ClippedWindow whole = pooling_clip(lowering, m.window, m.output);
     Expr *tap[MAX_AXES] = {m.output[AXIS_BATCH]};
