@@ -405,7 +405,7 @@ static void move_to(Emission *e, int d, int to) {
 /* Whether all the vectors that are read again for every position, the weights, stay in the cache. */
 static bool vectors_stay_cached(const ContractionPlan *plan) {
     const Tensor *tensor = plan->side[plan->tile.vector_side].operand->tensor;
-    return !tensor->per_example && (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE;
+    return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE;
 }
 
 /* The given order, but
@@ -427,7 +427,8 @@ static void order_outer(Emission *e) {
         return;
     if (plan->dims[tile->row_dim].batch)
         move_to(e, tile->row_dim, e->outer_count - 1);
-    if (!blocks || tile->in_parts)
+    const Tensor *vectors = plan->side[tile->vector_side].operand->tensor;
+    if (!blocks || tile->in_parts || vectors->per_example)
         return;
     if (!vectors_stay_cached(plan)) {
         move_to(e, tile->column_dim, 0);

@@ -1,140 +1,86 @@
 #include "winograd.h"
 #include "winograd_emission.h"
 
-/* ---- Filters ---- */
-
-typedef struct FilterEmission {
-    WinogradEmission *e;
-    Buffer *from; /* the weights, or a turned copy of one filter */
-    Expr *first;  /* offset of the first tap there */
-    Buffer *to;
-    Expr *place; /* offset of the first point */
-    int64_t point_stride;
-} FilterEmission;
-
-static Expr *filter_tap(void *context, Expr *row, Expr *column) {
-    const FilterEmission *f = context;
-    Builder *b = f->e->b;
-    Expr *tap = plus(b, times(b, row, integer(b, WINOGRAD_TAPS)), column);
-    if (f->from->local_rank > 0) {
-        Expr *place[2] = {tap, integer(b, 0)};
-        return winograd_load_vector(b, f->from, 2, place);
-    }
-    Expr *offset = plus(b, f->first, times(b, tap, integer(b, f->e->plan->length)));
-    return winograd_load_vector(b, f->from, 1, &offset);
-}
-
-static void filter_point(void *context, Expr *row, Expr *column, Expr *value) {
-    const FilterEmission *f = context;
-    Builder *b = f->e->b;
-    Expr *point = plus(b, times(b, row, integer(b, f->e->plan->extent)), column);
-    Expr *offset = plus(b, f->place, times(b, point, integer(b, f->point_stride)));
-    store_at(b, f->to, 1, &offset, value, false);
-}
-
-/* Offset of the taps of filter block `block`, channel `channel`: weights are [block][channel][3][3]
- * [V]. */
-static Expr *weight_offset(const WinogradEmission *e, Expr *block, Expr *channel) {
-    Builder *b = e->b;
-    int64_t channels = e->plan->node->parameters[0]->extent[1];
-    Expr *number = plus(b, times(b, block, integer(b, channels)), channel);
-    return times(b, number, integer(b, (int64_t)WINOGRAD_TAPS * WINOGRAD_TAPS * e->plan->length));
-}
-
-/* For the data gradient: the taps in reverse order, and channels instead of filters in the lanes.
- */
-static Buffer *turn_filter(const WinogradEmission *e, Buffer *weights, Expr *input, Expr *lane,
-                           Expr *result) {
-    Builder *b = e->b;
-    int64_t length = e->plan->length, taps = (int64_t)WINOGRAD_TAPS * WINOGRAD_TAPS;
-    int64_t extent[2] = {taps, length};
-    Buffer *turned = declare_array(b, "turned", TYPE_REAL, 2, extent);
-    Expr *tap = open_loop(b, LOOP_SERIAL, "tap", taps);
-    Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", length);
-    Expr *offset = weight_offset(e, input, plus(b, times(b, result, integer(b, length)), c));
-    Expr *mirrored = minus(b, integer(b, taps - 1), tap);
-    offset = plus(b, offset, times(b, mirrored, integer(b, length)));
-    offset = plus(b, offset, lane);
-    Expr *place[2] = {tap, c};
-    store_at(b, turned, 2, place, load_at(b, weights, 1, &offset), false);
-    close_blocks(b, 2);
-    return turned;
-}
-
-/* filters[point][result block / columns][input channel][columns][V] = G g G^T */
-static Buffer *transform_filters(WinogradEmission *e) {
-    const WinogradPlan *plan = e->plan;
-    Builder *b = e->b;
-    Buffer *weights = lower_buffer(e->lowering, plan->node->parameters[0]);
-    int64_t channels = plan->input_blocks * plan->length,
-            groups = plan->result_blocks / plan->columns;
-    FilterEmission f = {.e = e, .from = weights};
-    f.point_stride = groups * channels * plan->columns * plan->length;
-    f.to = lower_scratch(e->lowering, "filters", false, plan->points * f.point_stride);
-    int opened = 2;
-    Expr *group = winograd_open_loop(b, LOOP_INDEPENDENT, "group", groups, &opened);
-    Expr *t = winograd_open_loop(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
-    Expr *result = plus(b, times(b, group, integer(b, plan->columns)), t);
-    Expr *block = open_loop(b, LOOP_INDEPENDENT, "block", plan->input_blocks);
-    Expr *lane = open_loop(b, LOOP_SERIAL, "lane", plan->length);
-    Expr *channel = plus(b, times(b, block, integer(b, plan->length)), lane);
-    if (plan->kind == WINOGRAD_DATA_GRADIENT)
-        f.from = turn_filter(e, weights, block, lane, result);
-    else
-        f.first = declare(b, "from", TYPE_INDEX, weight_offset(e, result, channel));
-    Expr *place = plus(b, times(b, group, integer(b, channels)), channel);
-    place = plus(b, times(b, place, integer(b, plan->columns)), t);
-    f.place = declare(b, "to", TYPE_INDEX, times(b, place, integer(b, plan->length)));
-    Buffer *half = winograd_declare_half(b, &e->matrices.filter);
-    winograd_first_half(b, &e->matrices.filter, half, filter_tap, &f);
-    winograd_second_half(b, &e->matrices.filter, half, filter_point, &f);
-    close_blocks(b, opened);
-    return f.to;
-}
+/* Arrays of winograd_plan.h. */
+typedef struct Scratch {
+    Buffer *filters, *inputs, *products;
+} Scratch;
 
 /* ---- Products ---- */
 
-/* products[slab][point][result block][tile] = sum over channels of inputs * filters */
-static void multiply(WinogradEmission *e, Buffer *filters, Buffer *inputs, Buffer *products) {
+/* One slab at one point for one group of result blocks: the sum over channels of inputs * filters,
+ * which lie from `offset` on as [input channel][columns][V]. */
+static void multiply_slab(const WinogradEmission *e, const Scratch *scratch, Expr *slab,
+                          Expr *point, Expr *group, Expr *offset) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
-    int64_t length = plan->length, groups = plan->result_blocks / plan->columns;
-    int64_t group_size = plan->input_blocks * length * plan->columns * length;
+    int64_t length = plan->length, vectors = plan->columns * length;
     int64_t side = plan->slab * length; /* of one block of channels at one point */
-    int opened = 2;
-    Expr *point = open_loop(b, e->kind, "point", plan->points);
-    Expr *group = winograd_open_loop(b, e->kind, "group", groups, &opened);
-    Expr *slab = winograd_open_slabs(e, e->kind);
     Buffer *sums = winograd_declare_sums(e);
-
-    int inner = 1;
-    Expr *block = winograd_open_loop(b, LOOP_SERIAL, "block", plan->input_blocks, &inner);
+    int opened = 1;
+    Expr *block = winograd_open_loop(b, LOOP_SERIAL, "block", plan->input_blocks, &opened);
     Expr *number = plus(b, times(b, point, integer(b, plan->input_blocks)), block);
     Expr *from = plus(b, winograd_slab_offset(e, slab, plan->input_blocks),
                       times(b, number, integer(b, side)));
-    Buffer *tiles = declare_pointer(b, "from", inputs, from);
-    number = plus(b, times(b, point, integer(b, groups)), group);
-    number = plus(b, times(b, number, integer(b, group_size)),
-                  times(b, block, integer(b, length * plan->columns * length)));
-    Buffer *factors = declare_pointer(b, "factors", filters, number);
+    Buffer *tiles = declare_pointer(b, "from", scratch->inputs, from);
+    offset = plus(b, offset, times(b, block, integer(b, length * vectors)));
+    Buffer *factors = declare_pointer(b, "factors", scratch->filters, offset);
     Expr *c = open_loop(b, LOOP_SERIAL, "c", length);
     b->open_stmt[b->depth - 1]->rolled = true;
     WinogradTerms terms = {.scalars = tiles,
                            .scalar = c,
                            .scalar_stride = length,
                            .vectors = factors,
+                           .vector = times(b, c, integer(b, vectors)),
                            .vector_stride = length};
-    terms.vector = times(b, c, integer(b, plan->columns * length));
     winograd_add_terms(e, sums, &terms);
-    close_blocks(b, inner);
+    close_blocks(b, opened);
 
     number = plus(b, times(b, point, integer(b, plan->result_blocks)),
                   times(b, group, integer(b, plan->columns)));
     Expr *to = declare(b, "to", TYPE_INDEX,
                        plus(b, winograd_slab_offset(e, slab, plan->result_blocks),
                             times(b, number, integer(b, side))));
-    winograd_store_sums(e, sums, products, to, length, side, false);
+    winograd_store_sums(e, sums, scratch->products, to, length, side, false);
+}
+
+/* With filters that have been transformed before. */
+static void multiply(WinogradEmission *e, const Scratch *scratch) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t groups = plan->result_blocks / plan->columns;
+    int64_t size = plan->input_blocks * plan->length * plan->columns * plan->length;
+    int opened = 2;
+    Expr *point = open_loop(b, e->kind, "point", plan->points);
+    Expr *group = winograd_open_loop(b, e->kind, "group", groups, &opened);
+    Expr *slab = winograd_open_slabs(e, e->kind);
+    Expr *number = plus(b, times(b, point, integer(b, groups)), group);
+    multiply_slab(e, scratch, slab, point, group, times(b, number, integer(b, size)));
     close_blocks(b, opened);
+}
+
+/* Transforms what each group of result blocks needs of the filters for one row of points, and
+ * multiplies by it while it is in the cache. */
+static void multiply_by_rows(WinogradEmission *e, Buffer *filters, const Scratch *scratch) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t units = plan->result_blocks / plan->columns * plan->extent;
+    int64_t share = units / plan->filter_slots, size = winograd_filter_row_size(plan);
+    Expr *slot = open_loop(b, LOOP_INDEPENDENT, "slot", plan->filter_slots);
+    int opened = 1;
+    Expr *unit = winograd_open_loop(b, LOOP_SERIAL, "unit", share, &opened);
+    unit = plus(b, times(b, slot, integer(b, share)), unit);
+    Expr *group =
+        declare(b, "group", TYPE_INDEX, over(b, unit, integer(b, plan->extent)));
+    Expr *row = declare(b, "row", TYPE_INDEX, remainder_of(b, unit, integer(b, plan->extent)));
+    Expr *first = times(b, slot, integer(b, size));
+    winograd_transform_filter_row(e, filters, group, row, scratch->filters, first);
+    Expr *column = open_loop(b, LOOP_SERIAL, "column", plan->extent);
+    Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
+    Expr *point = plus(b, times(b, row, integer(b, plan->extent)), column);
+    Expr *offset = plus(b, first, times(b, column, integer(b, size / plan->extent)));
+    multiply_slab(e, scratch, slab, point, group, offset);
+    close_blocks(b, opened + 2);
 }
 
 /* ---- Results ---- */
@@ -221,24 +167,29 @@ static void transform_back(WinogradEmission *e, Buffer *products) {
 void winograd_emit_convolution(WinogradEmission *e) {
     const WinogradPlan *plan = e->plan;
     e->matrices = winograd_matrices(plan->step, WINOGRAD_TAPS, WINOGRAD_SCALE_FILTER);
-    comment(e->b, "Winograd F(%dx%d, 3x3): transform the filters,", plan->step, plan->step);
-    Buffer *filters = transform_filters(e);
-    Buffer *inputs = winograd_slab_scratch(e, "inputs", plan->input_blocks);
-    Buffer *products = winograd_slab_scratch(e, "products", plan->result_blocks);
-    comment(e->b, "and in portions of the tiles: transform, multiply, transform back.");
+    comment(e->b, "Winograd F(%dx%d, 3x3)", plan->step, plan->step);
+    Buffer *filters = winograd_filters(e);
+    Scratch scratch;
+    scratch.filters = plan->filter_slots > 0 ? winograd_filter_rows_scratch(e)
+                                             : winograd_transform_filters(e, filters);
+    scratch.inputs = winograd_slab_scratch(e, "inputs", plan->input_blocks);
+    scratch.products = winograd_slab_scratch(e, "products", plan->result_blocks);
     winograd_open_slots(e);
     winograd_open_portions(e);
     WinogradCut cut = {.tensor = plan->input,
                        .blocks = plan->input_blocks,
                        .matrix = &e->matrices.input,
-                       .to = inputs};
+                       .to = scratch.inputs};
     for (int axis = 0; axis < 2; axis++) {
         cut.origin[axis] = plan->origin[axis];
         cut.end[axis] = plan->origin[axis] + plan->covered[axis] + WINOGRAD_TAPS - 1;
     }
     winograd_cut_tiles(e, &cut);
-    multiply(e, filters, inputs, products);
-    transform_back(e, products);
+    if (plan->filter_slots > 0)
+        multiply_by_rows(e, filters, &scratch);
+    else
+        multiply(e, &scratch);
+    transform_back(e, scratch.products);
     winograd_close_portions(e);
 }
 

@@ -120,8 +120,7 @@ static Expr *add_product(Builder *b, Expr *sum, Expr *x, Rational coefficient) {
     return plus(b, sum, times(b, number(b, factor), x));
 }
 
-/* y = matrix * x as straight-line code. */
-static void emit_linear(Builder *b, const RationalMatrix *matrix, Expr *const *x, Expr **y) {
+void winograd_emit_linear(Builder *b, const RationalMatrix *matrix, Expr *const *x, Expr **y) {
     LinearProgram program = linear_program(matrix);
     Expr *value[WINOGRAD_MAX + MAX_LINEAR_STEPS];
     for (int i = 0; i < program.input_count; i++)
@@ -149,7 +148,7 @@ void winograd_first_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
     Expr *column = open_loop(b, LOOP_SERIAL, "j", matrix->columns);
     for (int row = 0; row < matrix->columns; row++)
         x[row] = declare(b, "x", TYPE_VECTOR, source(context, integer(b, row), column));
-    emit_linear(b, matrix, x, y);
+    winograd_emit_linear(b, matrix, x, y);
     for (int row = 0; row < matrix->rows; row++) {
         Expr *place[2] = {integer(b, row), column};
         store_at(b, half, 2, place, y[row], false);
@@ -165,7 +164,7 @@ void winograd_second_half(Builder *b, const RationalMatrix *matrix, Buffer *half
         Expr *place[2] = {row, integer(b, column)};
         x[column] = declare(b, "x", TYPE_VECTOR, load_at(b, half, 2, place));
     }
-    emit_linear(b, matrix, x, y);
+    winograd_emit_linear(b, matrix, x, y);
     for (int column = 0; column < matrix->rows; column++)
         sink(context, row, integer(b, column), y[column]);
     close_blocks(b, 1);

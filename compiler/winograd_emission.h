@@ -47,6 +47,9 @@ typedef struct TilePlace {
 } TilePlace;
 TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i);
 
+/* y = matrix * x as straight-line code. */
+void winograd_emit_linear(Builder *b, const RationalMatrix *matrix, Expr *const *x, Expr **y);
+
 /* matrix * X * matrix^T for a tile X of vectors that `source` gives; `sink` takes the elements. */
 typedef Expr *WinogradSource(void *context, Expr *row, Expr *column);
 typedef void WinogradSink(void *context, Expr *row, Expr *column, Expr *value);
@@ -81,6 +84,18 @@ void winograd_add_terms(const WinogradEmission *e, Buffer *sums, const WinogradT
 /* Stores the sums at offset + row*row_stride + column*column_stride, or adds them. */
 void winograd_store_sums(const WinogradEmission *e, Buffer *sums, Buffer *to, Expr *offset,
                          int64_t row_stride, int64_t column_stride, bool add);
+
+/* Filters as [result block][input channel][3][3][V]: the weights, or for the data gradient a copy. */
+Buffer *winograd_filters(const WinogradEmission *e);
+/* All of them transformed: [point][result block / columns][input channel][columns][V]. */
+Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters);
+/* Those of one group of result blocks at one row of points: [point of the row][input channel]
+ * [columns][V], from `offset` on in an array that has one such piece for each of the plan's
+ * filter_slots. */
+int64_t winograd_filter_row_size(const WinogradPlan *plan);
+Buffer *winograd_filter_rows_scratch(const WinogradEmission *e);
+void winograd_transform_filter_row(const WinogradEmission *e, Buffer *filters, Expr *group,
+                                   Expr *row, Buffer *to, Expr *offset);
 
 void winograd_emit_convolution(WinogradEmission *e);
 void winograd_emit_weight_gradient(WinogradEmission *e);

@@ -13,7 +13,9 @@
  *
  * Slabs are worked on in portions of `portion` slabs, whose scratch stays in the cache. With
  * `slots` > 1 each of that many equal parts of the tiles has its own scratch, and threads share the
- * slots; with one slot the threads share the loops within a portion. */
+ * slots; with one slot the threads share the loops within a portion. Filters that are too many for
+ * the cache are then not transformed all at once: for each row of points and group of result blocks
+ * that is done when they are multiplied, in `filter_slots` parts for the threads to share. */
 #ifndef CNNC_WINOGRAD_PLAN_H
 #define CNNC_WINOGRAD_PLAN_H
 
@@ -42,6 +44,7 @@ typedef struct WinogradPlan {
     int64_t slab;      /* tiles; forward: also the rows */
     int64_t portion;   /* slabs */
     int slots;
+    int filter_slots; /* > 0: filters are transformed in parts, that many at a time */
     double cycles; /* estimate for the largest batch, all threads together */
 } WinogradPlan;
 

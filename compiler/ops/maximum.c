@@ -76,17 +76,18 @@ typedef struct Best {
     Expr *value, *number;
 } Best;
 
+/* What is larger than the best so far, or NaN, takes its place: one comparison in each choice, which
+ * is what C compilers make vectors of. */
+static Expr *choose_larger(Builder *b, const Best *best, Expr *value, Expr *of_value,
+                           Expr *of_best) {
+    Expr *unless_nan = choose(b, equal(b, value, value), of_best, of_value);
+    return choose(b, greater(b, value, best->value), of_value, unless_nan);
+}
+
 static Best better_of(Maximum *m, Best best, Expr *value, Expr *number) {
     Builder *b = m->lowering->builder;
-    /* The second condition holds for NaN alone. */
-    Expr *better = binary(b, BINARY_OR, greater(b, value, best.value),
-                          unary(b, UNARY_NOT, equal(b, value, value)));
-    if (m->placed) {
-        better = declare(b, "better", TYPE_BOOLEAN, better);
-        best.number = choose(b, better, number, best.number);
-    }
-    best.value = choose(b, better, value, best.value);
-    return best;
+    Expr *place = m->placed ? choose_larger(b, &best, value, number, best.number) : NULL;
+    return (Best){choose_larger(b, &best, value, value, best.value), place};
 }
 
 static bool is_before_input(const Window *window, int axis, int64_t tap) {

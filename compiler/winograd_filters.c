@@ -1,0 +1,148 @@
+#include "winograd_emission.h"
+
+/* Where filters come from: [result block][input channel][3][3][V], as the weights lie for the
+ * forward pass. */
+typedef struct FilterEmission {
+    const WinogradEmission *e;
+    Buffer *from;
+    Expr *first; /* offset of the filter's first tap */
+    Buffer *to;
+    Expr *place; /* offset of its first point */
+    int64_t point_stride;
+} FilterEmission;
+
+#define FILTER_TAPS (WINOGRAD_TAPS * WINOGRAD_TAPS)
+
+static int64_t channels_of(const WinogradPlan *plan) {
+    return plan->input_blocks * plan->length;
+}
+
+static Expr *scaled(Builder *b, Expr *x, int64_t factor) {
+    return times(b, x, integer(b, factor));
+}
+
+static Expr *filter_tap(void *context, Expr *row, Expr *column) {
+    const FilterEmission *f = context;
+    Builder *b = f->e->b;
+    Expr *tap = plus(b, scaled(b, row, WINOGRAD_TAPS), column);
+    Expr *offset = plus(b, f->first, scaled(b, tap, f->e->plan->length));
+    return winograd_load_vector(b, f->from, 1, &offset);
+}
+
+static void filter_point(void *context, Expr *row, Expr *column, Expr *value) {
+    const FilterEmission *f = context;
+    Builder *b = f->e->b;
+    Expr *point = plus(b, scaled(b, row, f->e->plan->extent), column);
+    Expr *offset = plus(b, f->place, scaled(b, point, f->point_stride));
+    store_at(b, f->to, 1, &offset, value, false);
+}
+
+/* The offset of the first tap of filter [block][channel]. */
+static Expr *tap_offset(const WinogradEmission *e, Expr *block, Expr *channel, int64_t channels) {
+    Expr *number = plus(e->b, scaled(e->b, block, channels), channel);
+    return scaled(e->b, number, (int64_t)FILTER_TAPS * e->plan->length);
+}
+
+/* For the data gradient: a copy of the weights with the taps in reverse order and with channels
+ * instead of filters in the lanes. */
+static Buffer *turned_filters(const WinogradEmission *e, Buffer *weights) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t length = plan->length, channels = channels_of(plan), results = plan->result_blocks;
+    Buffer *turned =
+        lower_scratch(e->lowering, "turned", false, results * channels * FILTER_TAPS * length);
+    Expr *result = open_loop(b, LOOP_INDEPENDENT, "result", results);
+    Expr *input = open_loop(b, LOOP_INDEPENDENT, "input", plan->input_blocks);
+    Expr *lane = open_loop(b, LOOP_SERIAL, "lane", length);
+    Expr *tap = open_loop(b, LOOP_SERIAL, "tap", FILTER_TAPS);
+    Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", length);
+    Expr *to = tap_offset(e, result, plus(b, scaled(b, input, length), lane), channels);
+    to = plus(b, plus(b, to, scaled(b, tap, length)), c);
+    Expr *from = tap_offset(e, input, plus(b, scaled(b, result, length), c), results * length);
+    Expr *mirrored = minus(b, integer(b, FILTER_TAPS - 1), tap);
+    from = plus(b, plus(b, from, scaled(b, mirrored, length)), lane);
+    store_at(b, turned, 1, &to, load_at(b, weights, 1, &from), false);
+    close_blocks(b, 5);
+    return turned;
+}
+
+Buffer *winograd_filters(const WinogradEmission *e) {
+    Buffer *weights = lower_buffer(e->lowering, e->plan->node->parameters[0]);
+    return e->plan->kind == WINOGRAD_DATA_GRADIENT ? turned_filters(e, weights) : weights;
+}
+
+Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t channels = channels_of(plan), groups = plan->result_blocks / plan->columns;
+    FilterEmission f = {.e = e, .from = filters};
+    f.point_stride = groups * channels * plan->columns * plan->length;
+    f.to = lower_scratch(e->lowering, "filters", false, plan->points * f.point_stride);
+    int opened = 1;
+    Expr *group = winograd_open_loop(b, LOOP_INDEPENDENT, "group", groups, &opened);
+    Expr *t = winograd_open_loop(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
+    Expr *channel = open_loop(b, LOOP_INDEPENDENT, "c", channels);
+    Expr *result = plus(b, scaled(b, group, plan->columns), t);
+    f.first = declare(b, "from", TYPE_INDEX, tap_offset(e, result, channel, channels));
+    Expr *place = plus(b, scaled(b, group, channels), channel);
+    place = plus(b, scaled(b, place, plan->columns), t);
+    f.place = declare(b, "to", TYPE_INDEX, scaled(b, place, plan->length));
+    Buffer *half = winograd_declare_half(b, &e->matrices.filter);
+    winograd_first_half(b, &e->matrices.filter, half, filter_tap, &f);
+    winograd_second_half(b, &e->matrices.filter, half, filter_point, &f);
+    close_blocks(b, opened);
+    return f.to;
+}
+
+/* Coefficient `column` of the matrix' row whose number is known only when the program runs. */
+static Expr *coefficient_of_row(Builder *b, const RationalMatrix *matrix, Expr *row, int column) {
+    int last = matrix->rows - 1;
+    Expr *value = number(b, rational_value(matrix->at[last][column]));
+    for (int i = last - 1; i >= 0; i--)
+        value = choose(b, equal(b, row, integer(b, i)),
+                       number(b, rational_value(matrix->at[i][column])), value);
+    return value;
+}
+
+Buffer *winograd_filter_rows_scratch(const WinogradEmission *e) {
+    return lower_scratch(e->lowering, "filters", false,
+                         e->plan->filter_slots * winograd_filter_row_size(e->plan));
+}
+
+int64_t winograd_filter_row_size(const WinogradPlan *plan) {
+    return plan->extent * channels_of(plan) * plan->columns * plan->length;
+}
+
+void winograd_transform_filter_row(const WinogradEmission *e, Buffer *filters, Expr *group,
+                                   Expr *row, Buffer *to, Expr *offset) {
+    const WinogradPlan *plan = e->plan;
+    const RationalMatrix *matrix = &e->matrices.filter;
+    Builder *b = e->b;
+    int64_t channels = channels_of(plan);
+    Expr *factor[WINOGRAD_TAPS], *x[WINOGRAD_TAPS], *y[WINOGRAD_MAX];
+    for (int k = 0; k < WINOGRAD_TAPS; k++)
+        factor[k] = declare(b, "g", TYPE_REAL, coefficient_of_row(b, matrix, row, k));
+    int opened = 1;
+    Expr *t = winograd_open_loop(b, LOOP_SERIAL, "t", plan->columns, &opened);
+    Expr *channel = open_loop(b, LOOP_SERIAL, "c", channels);
+    Expr *result = plus(b, scaled(b, group, plan->columns), t);
+    FilterEmission f = {.e = e, .from = filters};
+    f.first = declare(b, "from", TYPE_INDEX, tap_offset(e, result, channel, channels));
+    for (int column = 0; column < WINOGRAD_TAPS; column++) {
+        Expr *sum = NULL;
+        for (int k = 0; k < WINOGRAD_TAPS; k++) {
+            Expr *product = times(b, factor[k], filter_tap(&f, integer(b, k), integer(b, column)));
+            sum = sum ? plus(b, sum, product) : product;
+        }
+        x[column] = declare(b, "x", TYPE_VECTOR, sum);
+    }
+    winograd_emit_linear(b, matrix, x, y);
+    Expr *place = plus(b, scaled(b, channel, plan->columns), t);
+    place = declare(b, "to", TYPE_INDEX, plus(b, offset, scaled(b, place, plan->length)));
+    for (int point = 0; point < plan->extent; point++) {
+        int64_t stride = winograd_filter_row_size(plan) / plan->extent;
+        Expr *at = plus(b, place, integer(b, point * stride));
+        store_at(b, to, 1, &at, y[point], false);
+    }
+    close_blocks(b, opened);
+}
