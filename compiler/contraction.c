@@ -276,7 +276,9 @@ void contraction_finish(ContractionPlan *plan, Expr *const *dims, Expr *sum) {
         sum = plus(b, sum, tensor_load(lowering, c->bias, &index[AXIS_CHANNEL]));
     if (c->connections)
         sum = times(b, sum, tensor_load(lowering, c->connections, index));
-    if (c->to_result)
+    if (c->step_numbers)
+        lower_number_update(lowering, c->node, c->step_numbers, index, sum);
+    else if (c->to_result)
         lower_result(lowering, c->node, index, sum);
     else if (c->accumulate)
         tensor_add(lowering, c->result.tensor, index, sum);

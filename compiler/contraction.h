@@ -116,8 +116,18 @@ void contraction_place(const ContractionPlan *plan, Side *side, const AxisLayout
 /* Fills side[] and result: where an operand needs a padded copy, coefficients are those of the
  * copy. */
 void contraction_sides(ContractionPlan *plan);
+/* Is shown every tile that applies, with its estimate. */
+typedef struct TileVisitor {
+    void (*visit)(void *context, const ContractionPlan *plan, const Tile *tile);
+    void *context;
+} TileVisitor;
+void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visitor);
+/* Sets what follows from the rest of a tile: in_parts, stored_directly. */
+void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 /* The cheapest tile; form TILE_NONE where no vector form applies. */
 Tile contraction_choose_tile(const ContractionPlan *plan);
+/* The tile that --tune asks for; without it the cheapest one (contraction_tune.c). */
+Tile contraction_tuned_tile(const ContractionPlan *plan);
 /* Tile.in_parts: splits the reduced dimensions and marks those within a part. Sides are to be made
  * anew. */
 void contraction_split_parts(ContractionPlan *plan);

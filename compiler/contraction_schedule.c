@@ -137,6 +137,7 @@ static bool streams(const ContractionPlan *plan, const Tile *tile) {
 /* Whether sums can go to the result as whole vectors. */
 static bool can_store_vectors(const ContractionPlan *plan, const Tile *tile) {
     return tile->form != TILE_DOT && !plan->contraction->connections &&
+           !plan->contraction->step_numbers &&
            plan->dims[tile->vector_dim].extent % plan->lowering->options->vector_length == 0 &&
            plan->result.coefficient[tile->vector_dim] == 1;
 }
@@ -172,14 +173,22 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
            copied_elements(plan, tile) * CYCLES_PER_COPIED_ELEMENT;
 }
 
+/* Rows of weights and of what the optimizer keeps for them lie pages apart: more than a few at a
+ * time push each other out of the first-level cache. */
+#define UPDATED_ROWS 4
+
+static bool fits_cache(const ContractionPlan *plan, const Tile *tile) {
+    return !plan->contraction->step_numbers || tile->rows <= UPDATED_ROWS;
+}
+
 static bool fits_registers(const ContractionPlan *plan, const Tile *tile) {
     int held = tile->form == TILE_LANES ? tile->rows : tile->columns;
     int needed = tile->rows * tile->columns + held + 1;
     return needed <= plan->lowering->options->registers;
 }
 
-/* Tries all sizes for a tile whose dimensions are set; keeps the best. */
-static void try_sizes(const ContractionPlan *plan, Tile tile, Tile *best) {
+/* Shows all sizes for a tile whose dimensions are set. */
+static void try_sizes(const ContractionPlan *plan, Tile tile, const TileVisitor *visitor) {
     int length = plan->lowering->options->vector_length;
     int64_t row_limit = tile.row_dim >= 0 ? plan->dims[tile.row_dim].extent : 1;
     int64_t column_limit = 1;
@@ -190,11 +199,10 @@ static void try_sizes(const ContractionPlan *plan, Tile tile, Tile *best) {
     for (tile.columns = 1; tile.columns <= MAX_COLUMNS && tile.columns <= column_limit;
          tile.columns++)
         for (tile.rows = 1; tile.rows <= MAX_ROWS && tile.rows <= row_limit; tile.rows++) {
-            if (!fits_registers(plan, &tile))
+            if (!fits_registers(plan, &tile) || !fits_cache(plan, &tile))
                 break;
             tile.cycles = estimate(plan, &tile);
-            if (best->form == TILE_NONE || tile.cycles < best->cycles)
-                *best = tile;
+            visitor->visit(visitor->context, plan, &tile);
         }
 }
 
@@ -214,18 +222,18 @@ static bool can_be_column(const ContractionPlan *plan, const Tile *tile, int d) 
            plan->side[!tile->vector_side].coefficient[d] == 0;
 }
 
-static void try_rows(const ContractionPlan *plan, Tile tile, Tile *best) {
+static void try_rows(const ContractionPlan *plan, Tile tile, const TileVisitor *visitor) {
     tile.row_dim = -1;
-    try_sizes(plan, tile, best);
+    try_sizes(plan, tile, visitor);
     /* Inner dimensions first: of equally good ones they read closer together. */
     for (int d = plan->dim_count - 1; d >= 0; d--)
         if (d != tile.vector_dim && d != tile.column_dim && is_outer(plan, d)) {
             tile.row_dim = d;
-            try_sizes(plan, tile, best);
+            try_sizes(plan, tile, visitor);
         }
 }
 
-static void try_broadcast(const ContractionPlan *plan, int side, int d, Tile *best) {
+static void try_broadcast(const ContractionPlan *plan, int side, int d, const TileVisitor *visitor) {
     const Side *vectors = &plan->side[side], *other = &plan->side[!side];
     if (!is_outer(plan, d) || is_batch(plan, d) || other->coefficient[d] != 0)
         return;
@@ -238,21 +246,21 @@ static void try_broadcast(const ContractionPlan *plan, int side, int d, Tile *be
                  .pack = !direct,
                  .row_dim = -1,
                  .column_dim = -1};
-    try_rows(plan, tile, best);
+    try_rows(plan, tile, visitor);
     if (plan->dims[d].extent != plan->lowering->options->vector_length)
         return;
     for (tile.column_dim = 0; tile.column_dim < plan->dim_count; tile.column_dim++)
         if (can_be_column(plan, &tile, tile.column_dim))
-            try_rows(plan, tile, best);
+            try_rows(plan, tile, visitor);
 }
 
-static void try_lanes(const ContractionPlan *plan, int d, Tile *best) {
+static void try_lanes(const ContractionPlan *plan, int d, const TileVisitor *visitor) {
     const Side *a = &plan->side[0], *b = &plan->side[1];
     if (!is_outer(plan, d) || plan->dims[d].extent != plan->lowering->options->vector_length ||
         a->coefficient[d] != 1 || b->coefficient[d] != 1 || plan->result.coefficient[d] != 1)
         return;
     Tile tile = {.form = TILE_LANES, .vector_dim = d, .row_dim = -1, .column_dim = -1};
-    try_rows(plan, tile, best);
+    try_rows(plan, tile, visitor);
 }
 
 /* The rows that are padded with zeros up to whole vectors must be rows of the tensor itself. */
@@ -266,7 +274,7 @@ static bool has_plain_rows(const ContractionPlan *plan, int side, int d) {
            operand->tensor->extent[operand->tensor->rank - 1] == plan->dims[d].extent;
 }
 
-static void try_dot(const ContractionPlan *plan, int d, Tile *best) {
+static void try_dot(const ContractionPlan *plan, int d, const TileVisitor *visitor) {
     int length = plan->lowering->options->vector_length;
     if (!plan->dims[d].reduce || is_batch(plan, d))
         return;
@@ -280,7 +288,7 @@ static void try_dot(const ContractionPlan *plan, int d, Tile *best) {
                  .vector_dim = d,
                  .row_dim = -1,
                  .column_dim = -1};
-    try_sizes(plan, tile, best);
+    try_sizes(plan, tile, visitor);
     int count = plan->dim_count;
     for (int row = 0; row < count; row++) {
         if (!is_outer(plan, row))
@@ -292,7 +300,7 @@ static void try_dot(const ContractionPlan *plan, int d, Tile *best) {
                 continue;
             tile.row_dim = row;
             tile.column_dim = column;
-            try_sizes(plan, tile, best);
+            try_sizes(plan, tile, visitor);
         }
     }
 }
@@ -397,17 +405,32 @@ void contraction_split_parts(ContractionPlan *plan) {
         split_shares(plan, &tile->vector_dim, length, VECTOR_SHARES);
 }
 
+void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visitor) {
+    for (int d = 0; d < plan->dim_count; d++) {
+        try_broadcast(plan, 0, d, visitor);
+        try_broadcast(plan, 1, d, visitor);
+        try_dot(plan, d, visitor);
+        try_lanes(plan, d, visitor);
+    }
+}
+
+void contraction_complete_tile(const ContractionPlan *plan, Tile *tile) {
+    bool whole = tile->form != TILE_NONE && can_store_vectors(plan, tile);
+    tile->in_parts = whole && streams(plan, tile);
+    tile->stored_directly = whole && !tile->in_parts && !plan->contraction->to_result &&
+                            count_terms(plan) <= LONGEST_CHAIN;
+}
+
+static void keep_best(void *context, const ContractionPlan *plan, const Tile *tile) {
+    Tile *best = context;
+    (void)plan;
+    if (best->form == TILE_NONE || tile->cycles < best->cycles)
+        *best = *tile;
+}
+
 Tile contraction_choose_tile(const ContractionPlan *plan) {
     Tile best = {.form = TILE_NONE, .vector_dim = -1, .row_dim = -1, .column_dim = -1};
-    for (int d = 0; d < plan->dim_count; d++) {
-        try_broadcast(plan, 0, d, &best);
-        try_broadcast(plan, 1, d, &best);
-        try_dot(plan, d, &best);
-        try_lanes(plan, d, &best);
-    }
-    bool whole = best.form != TILE_NONE && can_store_vectors(plan, &best);
-    best.in_parts = whole && streams(plan, &best);
-    best.stored_directly = whole && !best.in_parts && !plan->contraction->to_result &&
-                           count_terms(plan) <= LONGEST_CHAIN;
+    contraction_each_tile(plan, &(TileVisitor){keep_best, &best});
+    contraction_complete_tile(plan, &best);
     return best;
 }

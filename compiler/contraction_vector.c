@@ -231,6 +231,15 @@ static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
     }
 }
 
+#define BRIEF 80 /* multiply-adds */
+
+/* The innermost loop is so short that counting would cost more than the code of all its steps. */
+static bool is_brief(const Emission *e, int d) {
+    const PlanDim *dim = &e->plan->dims[d];
+    int64_t step = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim ? e->length : 1;
+    return !dim->batch && dim->extent / step * e->rows * e->columns <= BRIEF;
+}
+
 /* The sums over e->reduced[from...) in registers; returns their array. */
 static Buffer *emit_sums(Emission *e, int from) {
     Builder *b = e->b;
@@ -246,8 +255,11 @@ static Buffer *emit_sums(Emission *e, int from) {
         e->dims[e->reduced[last]] = integer(b, 0);
     point_to_sides(e, saved, dims);
     inner += open_reduced(e, last, e->reduced_count);
-    if (inner > 0)
-        b->open_stmt[b->depth - 1]->rolled = true;
+    if (inner > 0) {
+        bool brief = last < e->reduced_count && is_brief(e, e->reduced[last]);
+        b->open_stmt[b->depth - 1]->unroll = brief;
+        b->open_stmt[b->depth - 1]->rolled = !brief;
+    }
     if (plan->tile.form == TILE_BROADCAST)
         emit_broadcast_step(e, sum);
     else

@@ -27,9 +27,7 @@ static const char *placement_constant(Emitter *emitter, const Placement *placeme
     const char *prefix = both                                        ? "SHARED_"
                          : placement->in_sequence[SEQUENCE_TRAINING] ? "TRAINING_"
                                                                      : "EVALUATION_";
-    const char *name = placement->tensor != NULL ? placement->tensor->name
-                                                 : placement_name(emitter->arena, placement);
-    return constant_name(emitter, prefix, name);
+    return constant_name(emitter, prefix, placement->tensor->name);
 }
 
 size_t parameter_place(const Tensor *tensor) {
@@ -62,7 +60,8 @@ void emitter_init(Emitter *emitter, const EmitInput *input, Text *out) {
     emitter->placement_names = ARENA_ARRAY(emitter->arena, const char *, placements);
     emitter->placement_named = ARENA_ARRAY(emitter->arena, bool, placements);
     for (int i = 0; i < plan->placement_count; i++)
-        emitter->placement_names[i] = placement_constant(emitter, plan->placements[i]);
+        if (plan->placements[i]->tensor != NULL)
+            emitter->placement_names[i] = placement_constant(emitter, plan->placements[i]);
     name_parameters(emitter);
     make_calls(emitter);
 }

@@ -13,7 +13,8 @@
 
 static bool same_call(const Call *a, const Call *b) {
     if (a->step->function != b->step->function || a->argument_count != b->argument_count ||
-        a->step->group->nodes[0]->role != b->step->group->nodes[0]->role)
+        a->step->group->nodes[0]->role != b->step->group->nodes[0]->role ||
+        a->step->group->nodes[0]->condition != b->step->group->nodes[0]->condition)
         return false;
     for (int i = 0; i < a->argument_count; i++) {
         const CallArgument *x = &a->arguments[i], *y = &b->arguments[i];
@@ -103,17 +104,16 @@ const RoundColumn *argument_column(const CallList *list, const Part *part, int c
     return NULL;
 }
 
-/* A name for a member: that of the constant without its prefix, in small letters. "tensor_" goes
- * before what could be a word of C, which has no digits, or begins with a digit. */
-static const char *column_name(Arena *arena, NameTable *taken, const CallArgument *argument) {
-    const char *prefix_end = strchr(argument->name, '_');
-    const char *word = prefix_end != NULL ? prefix_end + 1 : argument->name;
-    bool plain = strpbrk(word, "0123456789") != NULL && !isdigit((unsigned char)*word);
+/* The label as a name for a member, in small letters. "tensor_" goes before what could be a word of
+ * C, which has no digits, or begins with a digit. */
+static const char *column_name(Arena *arena, NameTable *taken, const char *label) {
+    bool plain = strpbrk(label, "0123456789") != NULL && !isdigit((unsigned char)*label);
     Text name;
     text_init(&name, arena);
-    text_add(&name, argument->kind == ARGUMENT_NUMBER ? "number_" : plain ? "" : "tensor_");
-    for (const char *c = word; *c != '\0'; c++)
-        text_add_character(&name, (char)tolower((unsigned char)*c));
+    text_add(&name, plain ? "" : "tensor_");
+    for (const char *c = label; *c != '\0'; c++)
+        text_add_character(&name,
+                           isalnum((unsigned char)*c) ? (char)tolower((unsigned char)*c) : '_');
     const char *free_name = name.bytes;
     for (int number = 2; name_find(taken, free_name) != NULL; number++)
         free_name = arena_format(arena, "%s_%d", name.bytes, number);
@@ -129,7 +129,7 @@ static void add_columns(Arena *arena, const CallList *list, Part *part) {
             if (argument_progress(list, part, call, argument) != PROGRESS_TABLE ||
                 argument_column(list, part, call, argument) != NULL)
                 continue;
-            const char *name = column_name(arena, taken, &first->arguments[argument]);
+            const char *name = column_name(arena, taken, first->arguments[argument].label);
             ARENA_GROW(arena, part->columns, part->column_count, part->column_capacity);
             part->columns[part->column_count++] = (RoundColumn){call, argument, name};
         }

@@ -14,10 +14,12 @@ typedef enum ArgumentKind {
 
 typedef struct CallArgument {
     ArgumentKind kind;
-    ElementType type; /* of ARGUMENT_ARENA */
-    const char *name; /* the text, the number in digits, or the constant with the offset */
-    bool *named;      /* to be set where that constant is printed; NULL: it is none */
-    int64_t value;    /* the number, or the offset in reals */
+    ElementType type;           /* of ARGUMENT_ARENA */
+    const char *name;           /* the text, or what stands for the value: digits, or a constant */
+    const char *label;          /* what a column with the value is called; NULL for ARGUMENT_TEXT */
+    const char *remark;         /* stands in a comment behind the value; NULL: none */
+    bool *named;                /* to be set where the constant is printed; NULL: it is none */
+    int64_t value;              /* the number, or the offset in reals */
     const Placement *placement; /* of ARGUMENT_ARENA */
 } CallArgument;
 

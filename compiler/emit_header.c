@@ -9,6 +9,7 @@
 /* ---- The table of layers ---- */
 
 #define COLUMNS 6
+#define MOST_ROWS 100 /* of layers; network_layers has them all */
 
 typedef struct Row {
     const char *cells[COLUMNS];
@@ -104,8 +105,15 @@ void emit_header_comment(Emitter *emitter) {
              " * The description:\n"
              " *\n");
     wrap_verbatim(out, " *     ", network->source);
-    text_add(out, " *\n * The layers, for one example:\n *\n");
-    emit_layer_rows(emitter);
+    if (network->layer_count <= MOST_ROWS) {
+        text_add(out, " *\n * The layers, for one example:\n *\n");
+        emit_layer_rows(emitter);
+    } else {
+        text_format(out,
+                    " *\n * %d layers, listed in network_layers: %" PRId64 " parameters, %" PRId64
+                    " FLOPs for one example.\n",
+                    network->layer_count, network->parameter_count, network->cost.flops);
+    }
     emit_memory(emitter);
     text_add(out, " */\n");
 }

@@ -11,7 +11,7 @@ typedef struct Emitter {
     Arena *arena;
     Text *out;
     NameTable *taken;              /* constants of the emitted file */
-    const char **placement_names;  /* by Placement.number: the constant with its offset */
+    const char **placement_names;  /* by Placement.number: the constant with a tensor's offset */
     const char **parameter_names;  /* by layer index * MAX_PARAMETERS + parameter */
     const char **connection_names; /* by layer index: a table of bytes; NULL: it has none */
     bool *placement_named;         /* calls name the constant; like placement_names */

@@ -59,18 +59,30 @@ static CallArgument text_argument(const char *text) {
 }
 
 static CallArgument number_argument(Arena *arena, int number) {
-    return (CallArgument){
-        .kind = ARGUMENT_NUMBER, .name = arena_format(arena, "%d", number), .value = number};
+    return (CallArgument){.kind = ARGUMENT_NUMBER,
+                          .name = arena_format(arena, "%d", number),
+                          .label = arena_format(arena, "number_%d", number),
+                          .value = number};
 }
 
+/* Scratch memory belongs to one call and has no constant. */
 static CallArgument arena_argument(const Emitter *emitter, const Buffer *buffer) {
     const Placement *placement = plan_find(emitter->input->plan, buffer);
-    return (CallArgument){.kind = ARGUMENT_ARENA,
-                          .type = buffer->type,
-                          .name = emitter->placement_names[placement->number],
-                          .named = &emitter->placement_named[placement->number],
-                          .value = placement->offset / emitter->input->plan->options.real_size,
-                          .placement = placement};
+    int64_t offset = placement->offset / emitter->input->plan->options.real_size;
+    CallArgument argument = {.kind = ARGUMENT_ARENA,
+                             .type = buffer->type,
+                             .label = placement_name(emitter->arena, placement),
+                             .value = offset,
+                             .placement = placement};
+    if (placement->tensor == NULL) {
+        argument.name = arena_format(emitter->arena, "%lld", (long long)offset);
+        argument.remark =
+            arena_format(emitter->arena, "%s %s", buffer->name, placement_dims(emitter, placement));
+    } else {
+        argument.name = emitter->placement_names[placement->number];
+        argument.named = &emitter->placement_named[placement->number];
+    }
+    return argument;
 }
 
 static CallArgument parameter_argument(const Emitter *emitter, ArgumentKind kind,
@@ -78,8 +90,27 @@ static CallArgument parameter_argument(const Emitter *emitter, ArgumentKind kind
     size_t place = parameter_place(tensor);
     return (CallArgument){.kind = kind,
                           .name = emitter->parameter_names[place],
+                          .label = tensor->name,
                           .named = &emitter->parameter_named[place],
                           .value = tensor->offset};
+}
+
+/* What lies beside a parameter in another array, at the same offset. */
+static CallArgument beside_parameter(const Emitter *emitter, const Tensor *tensor,
+                                     const char *array) {
+    size_t place = parameter_place(tensor);
+    CallArgument argument = text_argument(
+        arena_format(emitter->arena, "%s + %s", array, emitter->parameter_names[place]));
+    argument.named = &emitter->parameter_named[place];
+    return argument;
+}
+
+static const char *state_array(const Emitter *emitter, const Tensor *tensor) {
+    return tensor->state == 0
+               ? "network->optimizer_state"
+               : arena_format(emitter->arena,
+                              "network->optimizer_state + %d * network->info->trainable_size",
+                              tensor->state);
 }
 
 static CallArgument make_argument(const Emitter *emitter, const Buffer *buffer) {
@@ -98,6 +129,12 @@ static CallArgument make_argument(const Emitter *emitter, const Buffer *buffer) 
         return text_argument("network->targets");
     case TENSOR_LOSSES:
         return text_argument("network->losses");
+    case TENSOR_KEPT_GRADIENT:
+        return beside_parameter(emitter, tensor, "network->gradients");
+    case TENSOR_OPTIMIZER_STATE:
+        return beside_parameter(emitter, tensor, state_array(emitter, tensor));
+    case TENSOR_OPTIMIZER_STEP:
+        return text_argument("network->step.numbers");
     default:
         return arena_argument(emitter, buffer);
     }
@@ -168,6 +205,8 @@ static const char *argument_text(Arena *arena, const CallList *list, const Part 
     const CallArgument *first = &list->calls[part->first + call].arguments[argument];
     const char *text = arena_format(arena, "%s%s", bases[first->kind],
                                     argument_value_text(arena, list, part, call, argument));
+    if (first->remark != NULL)
+        text = arena_format(arena, "%s /* %s */", text, first->remark);
     if (first->kind != ARGUMENT_ARENA || first->type == TYPE_REAL)
         return text;
     return arena_format(arena, "(%s *)(%s)", element_type_name(first->type), text);
@@ -199,8 +238,10 @@ static const char *call_title(const Emitter *emitter, const CallList *list, cons
         [NODE_UPDATE] = "update of ",
     };
     const Group *first = list->calls[part->first + call].step->group;
-    const char *title = arena_format(emitter->arena, "%s%s", titles[first->nodes[0]->role],
-                                     group_layers(emitter->arena, first));
+    const char *what = first->nodes[0]->step != NULL ? "weight gradient and update of "
+                                                     : titles[first->nodes[0]->role];
+    const char *title =
+        arena_format(emitter->arena, "%s%s", what, group_layers(emitter->arena, first));
     if (part->rounds == 1)
         return title;
     int last = part->first + (part->rounds - 1) * part->length + call;
@@ -210,7 +251,13 @@ static const char *call_title(const Emitter *emitter, const CallList *list, cons
 
 /* TIMED(network, LAYER, PHASE, function(arguments)); with the call on the same line or below. */
 static void emit_call(Emitter *emitter, const CallList *list, const Part *part, int call) {
+    static const char *const conditions[] = {
+        [CONDITION_NONE] = NULL,
+        [CONDITION_KEPT] = "if (network->gradients != NULL)",
+        [CONDITION_NOT_KEPT] = "else",
+    };
     const Call *first = &list->calls[part->first + call];
+    const char *condition = conditions[first->step->group->nodes[0]->condition];
     const char *timed = arena_format(emitter->arena, "TIMED(network, %s, %s,",
                                      argument_text(emitter->arena, list, part, call, 0),
                                      timing_phase(first->step->group->nodes[0]->role));
@@ -223,6 +270,10 @@ static void emit_call(Emitter *emitter, const CallList *list, const Part *part, 
     text_add(&line, "));");
     int indent = part->rounds > 1 ? 2 * INDENT_WIDTH : INDENT_WIDTH;
     wrap_comment(emitter->out, indent, call_title(emitter, list, part, call));
+    if (condition != NULL) {
+        wrap_line(emitter->out, indent, 0, condition);
+        indent += INDENT_WIDTH;
+    }
     if (strlen(timed) + 1 + line.length + (size_t)indent <= LINE_WIDTH) {
         wrap_line(emitter->out, indent, 0,
                   arena_format(emitter->arena, "%s %s", timed, line.bytes));

@@ -128,42 +128,65 @@ static void emit_constants(Emitter *emitter) {
 
 /* ---- Tables ---- */
 
-/* How the emitted program draws a parameter: what depends on its shape is worked out here. */
-static void emit_initialiser(Text *out, const ParameterSpec *spec) {
+/* What the emitted program draws a parameter with, as far as that depends on its shape. */
+static double initial_number(const ParameterSpec *spec) {
+    switch (spec->initialiser.kind) {
+    case INITIALISER_ZERO:
+        return 0;
+    case INITIALISER_HE:
+        return sqrt(2.0 / (double)spec->fan_in);
+    case INITIALISER_GLOROT:
+        return sqrt(6.0 / ((double)spec->fan_in + (double)spec->fan_out));
+    default:
+        return spec->initialiser.a;
+    }
+}
+
+static bool starts_constant(const ParameterSpec *spec) {
+    return spec->initialiser.kind == INITIALISER_ZERO ||
+           spec->initialiser.kind == INITIALISER_CONSTANT;
+}
+
+/* PER_CHANNEL("bn1.weight", 64, 9408, 1, 1.0), */
+static void add_channel_row(Text *line, const Tensor *tensor, const ParameterSpec *spec) {
+    text_add(line, "PER_CHANNEL(");
+    text_add_quoted(line, tensor->name);
+    text_format(line, ",\001%" PRId64 ",\001%" PRId64 ",\001%d,\001", tensor->elements,
+                tensor->offset, spec->role != PARAMETER_RUNNING);
+    text_add_double(line, initial_number(spec));
+    text_add(line, "),");
+}
+
+static void add_parameter_row(Text *line, const Tensor *tensor, const ParameterSpec *spec,
+                              const char *connections) {
     static const char *const kinds[] = {
         [INITIALISER_ZERO] = "INITIAL_CONSTANT",     [INITIALISER_CONSTANT] = "INITIAL_CONSTANT",
         [INITIALISER_GAUSSIAN] = "INITIAL_GAUSSIAN", [INITIALISER_UNIFORM] = "INITIAL_UNIFORM",
         [INITIALISER_HE] = "INITIAL_GAUSSIAN",       [INITIALISER_GLOROT] = "INITIAL_UNIFORM",
     };
-    double value = spec->initialiser.a;
-    if (spec->initialiser.kind == INITIALISER_ZERO)
-        value = 0;
-    else if (spec->initialiser.kind == INITIALISER_HE)
-        value = sqrt(2.0 / (double)spec->fan_in);
-    else if (spec->initialiser.kind == INITIALISER_GLOROT)
-        value = sqrt(6.0 / ((double)spec->fan_in + (double)spec->fan_out));
-    text_format(out, "%s,\001", kinds[spec->initialiser.kind]);
-    text_add_double(out, value);
+    text_add_character(line, '{');
+    text_add_quoted(line, tensor->name);
+    text_format(line, ",\001%d,\001{", spec->dims.rank);
+    for (int i = 0; i < spec->dims.rank; i++)
+        text_format(line, "%s%" PRId64, i > 0 ? ", " : "", spec->dims.extent[i]);
+    text_format(line, "},\001%" PRId64 ",\001%" PRId64 ",\001%" PRId64 ",\001%d,\001%s,\001",
+                tensor->layout.blocked_axis == 0 ? tensor->layout.block : 1, tensor->offset,
+                tensor->elements, spec->role != PARAMETER_RUNNING, kinds[spec->initialiser.kind]);
+    text_add_double(line, initial_number(spec));
+    text_format(line, ",\001%s},", connections != NULL ? connections : "NULL");
 }
 
 static void emit_parameter_row(Emitter *emitter, const Tensor *tensor) {
-    const Layer *layer = tensor->layer;
-    const ParameterSpec *spec = &layer->parameters[tensor->parameter];
-    const char *connections = emitter->connection_names[layer->index];
+    const ParameterSpec *spec = &tensor->layer->parameters[tensor->parameter];
+    const char *connections =
+        tensor->parameter == 0 ? emitter->connection_names[tensor->layer->index] : NULL;
+    bool blocked = tensor->layout.blocked_axis == 0 && tensor->layout.block > 1;
     Text line;
     text_init(&line, emitter->arena);
-    text_add_character(&line, '{');
-    text_add_quoted(&line, tensor->name);
-    text_format(&line, ",\001%d,\001{", spec->dims.rank);
-    for (int i = 0; i < spec->dims.rank; i++)
-        text_format(&line, "%s%" PRId64, i > 0 ? ", " : "", spec->dims.extent[i]);
-    text_format(&line, "},\001%" PRId64 ",\001",
-                tensor->layout.blocked_axis == 0 ? tensor->layout.block : 1);
-    text_format(&line, "%" PRId64 ",\001%" PRId64 ",\001%d,\001", tensor->offset, tensor->elements,
-                spec->role != PARAMETER_RUNNING);
-    emit_initialiser(&line, spec);
-    bool has_table = connections != NULL && tensor->parameter == 0;
-    text_format(&line, ",\001%s},", has_table ? connections : "NULL");
+    if (spec->dims.rank == 1 && starts_constant(spec) && connections == NULL && !blocked)
+        add_channel_row(&line, tensor, spec);
+    else
+        add_parameter_row(&line, tensor, spec, connections);
     wrap_line(emitter->out, INDENT_WIDTH, INDENT_WIDTH, line.bytes);
 }
 
@@ -173,7 +196,7 @@ static void emit_parameter_table(Emitter *emitter) {
         return;
     text_add(emitter->out,
              "/* name, rank, dims, block, offset, size, trainable, initialiser and its number, "
-             "connections */\n"
+             "connections;\n * PER_CHANNEL: name, size, offset, trainable, constant */\n"
              "static const ParameterInfo network_parameters[] = {\n");
     for (int i = 0; i < graph->tensor_count; i++)
         if (graph->tensors[i]->role == TENSOR_PARAMETER)

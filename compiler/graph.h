@@ -16,8 +16,14 @@ typedef enum TensorRole {
     TENSOR_CONSTANT, /* bytes known at compile time: a connection table; numbers: class weights */
     TENSOR_LABELS,
     TENSOR_TARGETS,
-    TENSOR_LOSSES
+    TENSOR_LOSSES,
+    TENSOR_KEPT_GRADIENT,   /* of a parameter, in Network.gradients */
+    TENSOR_OPTIMIZER_STATE, /* of a parameter */
+    TENSOR_OPTIMIZER_STEP   /* the numbers of this step */
 } TensorRole;
+
+#define MAX_STATES 2        /* tensors that an optimizer keeps for a parameter */
+#define OPTIMIZER_NUMBERS 8 /* of OptimizerStep (runtime/network.h) */
 
 #define NOT_BLOCKED (-1)
 #define BATCH_AXIS (-2) /* examples in blocks: the largest batch is a multiple of one */
@@ -45,6 +51,7 @@ struct Tensor {
     int64_t storage; /* elements with the halo: what memory has to be there for */
     const Layer *layer;
     int parameter;        /* index in layer->parameters */
+    int state;            /* TENSOR_OPTIMIZER_STATE: which one */
     Tensor *view_of;      /* shares the memory of another tensor of as many elements */
     Tensor *original;     /* recompute.c: holds the same numbers, made again; else NULL */
     const void *constant; /* TENSOR_CONSTANT: `elements` unsigned chars (TYPE_BYTE) or doubles */
@@ -67,6 +74,9 @@ typedef enum NodeRole {
     NODE_UPDATE /* a step of the optimizer on parameters, from parameter_gradients */
 } NodeRole;
 
+/* When a node runs: gradients of parameters are kept, or handed to the optimizer. */
+typedef enum NodeCondition { CONDITION_NONE, CONDITION_KEPT, CONDITION_NOT_KEPT } NodeCondition;
+
 /* What lowering may depend on is also what tells groups apart: group_key.c names these fields. */
 struct Node {
     NodeRole role;
@@ -83,12 +93,15 @@ struct Node {
     Tensor *connections; /* CONV with a table: TYPE_BYTE [filters][channels], else NULL */
     bool stored;         /* somebody past the node fused behind it reads the result (fuse.c) */
     int position;        /* in its sequence of programs */
+    NodeCondition condition;
     /* Gradients. */
     Tensor *dy;
     Tensor *dx;      /* of x[input] */
     int input;       /* the data gradient is that of this input */
     bool accumulate; /* dx already holds the gradient through other consumers: add */
     Tensor *parameter_gradients[MAX_PARAMETERS]; /* NULL for running statistics */
+    /* A parameter gradient that updates parameters[0] instead of being stored (update.h). */
+    Tensor *step, *states[MAX_STATES];
     /* Loss. */
     Tensor *target;        /* labels or targets */
     Tensor *losses;        /* TYPE_DOUBLE [batch] */

@@ -150,8 +150,15 @@ static void add_node(Naming *naming, LayerKeys *layers, const Node *node) {
     add_tensors(naming, node->parameters, MAX_PARAMETERS);
     add_tensors(naming, node->parameter_gradients, MAX_PARAMETERS);
     add_tensors(naming, node->saved, MAX_SAVED);
-    Tensor *const others[] = {node->y,      node->dy,     node->dx,           node->connections,
-                              node->target, node->losses, node->class_weights};
+    add_tensors(naming, node->states, MAX_STATES);
+    Tensor *const others[] = {node->y,
+                              node->dy,
+                              node->dx,
+                              node->connections,
+                              node->target,
+                              node->losses,
+                              node->class_weights,
+                              node->step};
     add_tensors(naming, others, (int)(sizeof others / sizeof others[0]));
 }
 

@@ -131,6 +131,7 @@ const char *group_name(Arena *arena, const Group *group) {
     } else {
         add_output_shape(&name, first);
         text_add(&name, role_suffix(first->role));
+        text_add(&name, first->step != NULL ? "_and_update" : "");
         for (int i = 1; i < group->count; i++) {
             text_add(&name, i == 1 ? "_through_" : "_");
             add_kind(&name, group->nodes[i]);

@@ -107,6 +107,8 @@ Expr *open_range(Builder *b, LoopKind kind, const char *letter, Expr *begin, Exp
     loop->step = step;
     open_block(b, loop); /* first, so that the name's scope ends with the loop */
     loop->variable = new_variable(b, letter, TYPE_INDEX);
+    if (begin->kind == EXPR_INTEGER && begin->integer >= 0 && end->kind == EXPR_INTEGER)
+        loop->variable->end = end->integer;
     return variable_expr(b, loop->variable);
 }
 
@@ -292,6 +294,16 @@ static bool is_one(const Expr *x) {
     return is_integer(x, 1) || (x->kind == EXPR_NUMBER && x->number == 1);
 }
 
+/* A blocked index moved by whole blocks stays one. NULL: it is not that. */
+static Expr *move_blocks(Builder *b, Expr *x, const Expr *y) {
+    int64_t block = x->kind == EXPR_BINARY ? x->integer : 0;
+    if (block == 0 || y->kind != EXPR_INTEGER || y->integer % block != 0)
+        return NULL;
+    Expr *number, *lane;
+    split_index(b, x, block, 0, &number, &lane);
+    return blocked_index(b, plus(b, number, integer(b, y->integer / block)), lane, block);
+}
+
 /* (x + c1) +- c2 becomes x + c for indices. Returns NULL where that form is not there. */
 static Expr *join_constants(Builder *b, BinaryOperator operation, Expr *x, Expr *y) {
     if (x->kind != EXPR_BINARY || x->type != TYPE_INDEX || y->kind != EXPR_INTEGER)
@@ -320,6 +332,8 @@ static Expr *simplify(Builder *b, BinaryOperator operation, Expr *x, Expr *y) {
             return y;
         if (is_zero(y))
             return x;
+        if (index && move_blocks(b, x, y))
+            return move_blocks(b, x, y);
         if (index && y->kind == EXPR_INTEGER && y->integer < 0)
             return minus(b, x, integer(b, -y->integer));
         return join_constants(b, operation, x, y);
@@ -488,6 +502,22 @@ Expr *blocked_index(Builder *b, Expr *block_number, Expr *lane, int64_t block) {
     return index;
 }
 
+/* The end of the range 0, 1, ... that an index lies in; 0: not known. */
+static int64_t end_of_range(const Expr *index) {
+    if (index->kind == EXPR_INTEGER)
+        return index->integer + 1;
+    return index->kind == EXPR_VARIABLE ? index->variable->end : 0;
+}
+
+/* A lane, or a lane behind whole blocks. */
+static bool is_lane_of_known_block(const Expr *index, int64_t block) {
+    bool sum = index->kind == EXPR_BINARY && index->operation == BINARY_ADD &&
+               index->argument[1]->kind == EXPR_INTEGER;
+    const Expr *lane = sum ? index->argument[0] : index;
+    int64_t end = end_of_range(lane);
+    return end > 0 && end <= block && (!sum || index->argument[1]->integer % block == 0);
+}
+
 void split_index(Builder *b, Expr *index, int64_t block, int64_t extent, Expr **block_number,
                  Expr **lane) {
     if (extent == block) {
@@ -501,6 +531,12 @@ void split_index(Builder *b, Expr *index, int64_t block, int64_t extent, Expr **
         if (index->argument[0]->kind == EXPR_BINARY &&
             index->argument[0]->operation == BINARY_MULTIPLY)
             *block_number = index->argument[0]->argument[0];
+        return;
+    }
+    if (is_lane_of_known_block(index, block)) {
+        bool first = index->kind != EXPR_BINARY;
+        *block_number = integer(b, first ? 0 : index->argument[1]->integer / block);
+        *lane = first ? index : index->argument[0];
         return;
     }
     *block_number = over(b, index, integer(b, block));

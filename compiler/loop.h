@@ -58,6 +58,7 @@ typedef struct Variable {
     const char *name; /* made unique within a kernel */
     ElementType type;
     bool assigned; /* set again after its declaration: else printed const */
+    int64_t end;   /* of the range of a loop index, from 0 at the lowest; 0: not known */
 } Variable;
 
 typedef enum ExprKind {
@@ -72,7 +73,7 @@ typedef enum ExprKind {
     EXPR_CONVERT /* to `type` */
 } ExprKind;
 
-#define MAX_CALL_ARGUMENTS 6
+#define MAX_CALL_ARGUMENTS 12
 
 typedef struct Expr Expr;
 struct Expr {

@@ -36,7 +36,12 @@ static const char *buffer_name(const Lowering *lowering, const Tensor *tensor) {
         return last && tensor_storage((Tensor *)last) == tensor ? "dx" : "dy";
     case TENSOR_PARAMETER:
         return tensor->layer->parameters[tensor->parameter].name;
+    case TENSOR_OPTIMIZER_STATE:
+        return "state";
+    case TENSOR_OPTIMIZER_STEP:
+        return "step";
     case TENSOR_PARAMETER_GRADIENT:
+    case TENSOR_KEPT_GRADIENT:
         return arena_format(lowering->arena, "d%s",
                             tensor->layer->parameters[tensor->parameter].name);
     case TENSOR_CONSTANT:
@@ -198,43 +203,62 @@ int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index) {
 
 /* ---- Halos ---- */
 
-/* Zeros in the halo along one spatial axis: all of the tensor's other axes, halo included, times
- * the elements before and after. Earlier axes leave out their own halo, which is done already. */
-static void clear_axis(Lowering *lowering, Tensor *tensor, int axis) {
+static int64_t whole_extent(const Tensor *tensor, int axis) {
+    int64_t extent = tensor->extent[axis];
+    if (axis == tensor->layout.blocked_axis)
+        extent /= tensor->layout.block;
+    return tensor->layout.before[axis] + extent + tensor->layout.after[axis];
+}
+
+/* `count` zeros from `first` on. */
+static void store_zeros(Lowering *lowering, Tensor *tensor, Expr *first, int64_t count) {
     Builder *b = lowering->builder;
-    const Layout *layout = &tensor->layout;
-    for (int end = 0; end < 2; end++) {
-        int64_t count = end ? layout->after[axis] : layout->before[axis];
-        if (count == 0)
-            continue;
-        Expr *offset = integer(b, 0);
-        int opened = tensor->per_example;
-        if (tensor->per_example)
-            offset = open_examples(lowering, LOOP_INDEPENDENT, tensor);
-        for (int i = 0; i < tensor->rank; i++) {
-            int64_t before = layout->before[i],
-                    whole = before + tensor->extent[i] + layout->after[i];
-            bool blocked = i == layout->blocked_axis;
-            int64_t extent = blocked    ? whole / layout->block
-                             : i < axis ? tensor->extent[i]
-                             : i > axis ? whole
-                                        : count;
-            int64_t first = i < axis && !blocked ? before : i == axis && end ? whole - count : 0;
-            Expr *place = open_axis(b, axis_letters(tensor->rank)[i], extent, &opened);
-            place = plus(b, place, integer(b, first));
-            offset = plus(b, times(b, offset, integer(b, blocked ? extent : whole)), place);
-        }
-        Expr *lane = open_axis(b, "lane", layout->block, &opened);
-        offset = plus(b, times(b, offset, integer(b, layout->block)), lane);
-        store_at(b, lower_buffer(lowering, tensor), 1, &offset, number(b, 0), false);
+    if (count == 0)
+        return;
+    Expr *offset = plus(b, first, open_loop(b, LOOP_INDEPENDENT, "i", count));
+    store_at(b, lower_buffer(lowering, tensor), 1, &offset, number(b, 0), false);
+    close_blocks(b, 1);
+}
+
+/* The halo along this axis and the later ones of what lies from `first` on; an element of the axis
+ * and all behind it take `size` numbers. */
+static void clear_axis(Lowering *lowering, Tensor *tensor, int axis, Expr *first, int64_t size) {
+    Builder *b = lowering->builder;
+    int64_t before = tensor->layout.before[axis], extent = tensor->extent[axis];
+    bool inner = false;
+    for (int i = axis + 1; i < tensor->rank; i++)
+        inner = inner || tensor->layout.before[i] > 0 || tensor->layout.after[i] > 0;
+    store_zeros(lowering, tensor, first, before * size);
+    if (inner) {
+        int opened = 0;
+        Expr *i = open_axis(b, axis_letters(tensor->rank)[axis], extent, &opened);
+        Expr *element = plus(b, first, times(b, plus(b, i, integer(b, before)), integer(b, size)));
+        clear_axis(lowering, tensor, axis + 1, element, size / whole_extent(tensor, axis + 1));
         close_blocks(b, opened);
     }
+    store_zeros(lowering, tensor, plus(b, first, integer(b, (before + extent) * size)),
+                tensor->layout.after[axis] * size);
 }
 
 /* Memory is shared over time, so whoever makes a tensor makes its halo, too. */
 static void clear_halo(Lowering *lowering, Tensor *tensor) {
-    for (int axis = 0; axis < tensor->rank; axis++)
-        clear_axis(lowering, tensor, axis);
+    Builder *b = lowering->builder;
+    int64_t size = tensor->layout.block;
+    bool any = false;
+    for (int axis = 1; axis < tensor->rank; axis++) {
+        any = any || tensor->layout.before[axis] > 0 || tensor->layout.after[axis] > 0;
+        size *= whole_extent(tensor, axis);
+    }
+    if (!any)
+        return;
+    int opened = 1;
+    Expr *example = open_examples(lowering, LOOP_INDEPENDENT, tensor);
+    Expr *channel =
+        open_axis(b, axis_letters(tensor->rank)[0], whole_extent(tensor, 0), &opened);
+    Expr *map = plus(b, times(b, example, integer(b, whole_extent(tensor, 0))), channel);
+    clear_axis(lowering, tensor, 1, times(b, map, integer(b, size)),
+               size / whole_extent(tensor, 1));
+    close_blocks(b, opened);
 }
 
 static void clear_halos(Lowering *lowering) {

@@ -84,6 +84,13 @@ Buffer *lower_prepared(const Lowering *lowering, const Node *node, int which);
 /* Memory for the time of one kernel call. */
 Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, int64_t elements);
 
+/* Nodes that update (node->step): the numbers of the optimizer's step as variables, to be declared
+ * before any loop; NULL for other nodes. Then the step on the element of parameters[0] at `index`,
+ * from its gradient (ops/update.c). */
+Expr **lower_step_numbers(Lowering *lowering, const Node *node);
+void lower_number_update(Lowering *lowering, const Node *node, Expr *const *numbers,
+                         Expr *const *index, Expr *gradient);
+
 /* The contraction core: result[outer dims] = sum over reduced dims of a * b (+ bias). */
 #define MAX_CONTRACTION_DIMS 10
 typedef struct ContractionDim {
@@ -116,6 +123,8 @@ typedef struct Contraction {
      * a result that nothing is fused behind, seen through a view. */
     bool to_result;
     bool accumulate;     /* stored plainly: add to what is there */
+    Expr **step_numbers; /* the result is parameters[0] of a node that updates: its gradient is not
+                            stored, see lower_number_update; else NULL */
     Tensor *connections; /* parameter gradient: multiply by the table over axes 0 and 1; or NULL */
 } Contraction;
 void lower_contraction(Lowering *lowering, const Contraction *contraction);

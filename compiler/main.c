@@ -12,6 +12,7 @@
 #include "output.h"
 #include "recompute.h"
 #include "schedule.h"
+#include "update.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -125,6 +126,8 @@ static bool build_graph(Compilation *compilation) {
         recompute_apply(compilation->graph, compilation->dropped,
                         option_pass_enabled(compilation->options, PASS_FUSE));
     compilation->lowering = lower_options(compilation);
+    if (option_pass_enabled(compilation->options, PASS_UPDATE))
+        fuse_updates(compilation->graph, compilation->lowering.max_batch);
     if (option_pass_enabled(compilation->options, PASS_LAYOUT))
         layout_assign(compilation->graph, compilation->lowering.vector_length,
                       compilation->lowering.max_batch);

@@ -125,10 +125,11 @@ typedef enum OpFlags {
     OP_GRADIENT_READS_INPUT = 1 << 6,  /* the data gradient reads x */
     OP_GRADIENT_READS_OUTPUT = 1 << 7, /* the data gradient reads y */
     OP_CONVOLUTION = 1 << 9, /* windows of x times parameters[0], as in ops/convolution.h */
-    OP_EXAMPLE_LANES = 1 << 11, /* its loops can have examples innermost (BATCH_AXIS) */
+    OP_EXAMPLE_LANES = 1 << 13, /* its loops can have examples innermost (BATCH_AXIS) */
     OP_READS_FLAT = 1 << 10, /* reads x, and writes dx, as one vector in C order */
     OP_PASSES_GRADIENT = 1 << 12, /* dx is dy, for every input */
     OP_GRADIENTS_TOGETHER = 1 << 11, /* lower_data_gradient makes the parameters' gradients too */
+    OP_UPDATES = 1 << 14, /* the weight's gradient can be handed to the optimizer: node->step */
     OP_SAVES_FOR_INPUT = 1 << 8 /* where it saves something, the data gradient does not read x */
 } OpFlags;
 
@@ -145,7 +146,8 @@ typedef struct OpDef {
     /* Fills specs and returns how many; NULL: none. */
     int (*parameters)(Counter *counter, const Layer *layer, ParameterSpec *specs);
     void (*cost)(Counter *counter, const Layer *layer, Cost *cost); /* NULL: nothing */
-    /* Tensors kept from the training forward pass for the gradients: returns how many. NULL: none. */
+    /* Tensors kept from the training forward pass for the gradients: returns how many. NULL: none.
+     */
     int (*saved)(const Layer *layer, SavedSpec *specs);
 
     /* Elementwise kinds give the value of one output element and the derivative; the rest follows.

@@ -1,5 +1,6 @@
 #include "plan.h"
 #include "checked.h"
+#include "update.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -329,17 +330,6 @@ static bool count_targets(Plan *plan, const Graph *graph) {
     return true;
 }
 
-/* Numbers that the optimizer keeps per trainable one: momentum; Adam's two moments. */
-static int optimizer_states(const TrainSettings *train) {
-    switch (train->optimizer) {
-    case OPTIMIZER_SGD:
-        return train->momentum != 0;
-    case OPTIMIZER_ADAM:
-        return 2;
-    }
-    return 0;
-}
-
 static bool sum_up(Plan *plan, const Graph *graph) {
     int64_t size = plan->options.real_size, total = 0;
     if (!checked_multiply(graph->parameter_size, size, &plan->parameters) ||
@@ -349,8 +339,8 @@ static bool sum_up(Plan *plan, const Graph *graph) {
     find_peak(plan, graph->infer_only ? SEQUENCE_EVALUATION : SEQUENCE_TRAINING);
     if (graph->infer_only)
         return true;
-    if (!checked_multiply(graph->trainable_size * size, optimizer_states(&graph->network->train),
-                          &plan->optimizer) ||
+    if (!checked_multiply(graph->trainable_size * size,
+                          optimizer_state_count(&graph->network->train), &plan->optimizer) ||
         !checked_add(total, plan->optimizer, &total) ||
         !checked_add(total, plan->sequence_bytes[SEQUENCE_TRAINING], &total))
         return false;

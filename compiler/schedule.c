@@ -150,6 +150,14 @@ static bool is_vector_code(const Block *block) {
     return false;
 }
 
+static bool declares(const Block *block, const Variable *variable) {
+    for (const Stmt *stmt = block->first; stmt; stmt = stmt->next)
+        if ((stmt->kind == STMT_DECLARE && stmt->variable == variable) ||
+            declares(&stmt->body, variable))
+            return true;
+    return false;
+}
+
 /* The scalars that a block adds to, and nothing else that it assigns from outside; false where it
  * does more. */
 static bool find_sums(const Block *block, Stmt *loop) {
@@ -159,9 +167,10 @@ static bool find_sums(const Block *block, Stmt *loop) {
         int known = 0;
         while (known < loop->simd_sum_count && loop->simd_sums[known] != stmt->variable)
             known++;
-        if (stmt->kind == STMT_ASSIGN && known == MAX_SIMD_SUMS)
+        bool more = stmt->kind == STMT_ASSIGN && known == loop->simd_sum_count;
+        if (more && (known == MAX_SIMD_SUMS || declares(&loop->body, stmt->variable)))
             return false;
-        if (stmt->kind == STMT_ASSIGN && known == loop->simd_sum_count)
+        if (more)
             loop->simd_sums[loop->simd_sum_count++] = stmt->variable;
         if (!find_sums(&stmt->body, loop) || !find_sums(&stmt->otherwise, loop))
             return false;

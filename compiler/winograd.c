@@ -70,9 +70,9 @@ static void multiply_by_rows(WinogradEmission *e, Buffer *filters, const Scratch
     int opened = 1;
     Expr *unit = winograd_open_loop(b, LOOP_SERIAL, "unit", share, &opened);
     unit = plus(b, times(b, slot, integer(b, share)), unit);
-    Expr *group =
-        declare(b, "group", TYPE_INDEX, over(b, unit, integer(b, plan->extent)));
-    Expr *row = declare(b, "row", TYPE_INDEX, remainder_of(b, unit, integer(b, plan->extent)));
+    Expr *groups = integer(b, plan->result_blocks / plan->columns);
+    Expr *row = declare(b, "row", TYPE_INDEX, over(b, unit, groups));
+    Expr *group = declare(b, "group", TYPE_INDEX, remainder_of(b, unit, groups));
     Expr *first = times(b, slot, integer(b, size));
     winograd_transform_filter_row(e, filters, group, row, scratch->filters, first);
     Expr *column = open_loop(b, LOOP_SERIAL, "column", plan->extent);

@@ -13,6 +13,7 @@
 #define CYCLES_PER_INPUT 8.0  /* per vector of a transformed tile: loads, sums, a store */
 #define CYCLES_PER_OUTPUT 5.0
 #define CYCLES_PER_FILTER 14.0
+#define CYCLES_PER_PART 3.0       /* the same where it stays in the cache */
 #define CYCLES_PER_TURNED 10.0    /* per vector gathered from filters that are transposed */
 #define CYCLES_PER_REGION 10000.0 /* waking the threads and waiting for them */
 #define REALS_PER_CYCLE 2.0       /* from and to what lies behind the second-level cache */
@@ -123,18 +124,31 @@ static double product_cycles(const Search *search) {
     return plan->points * columns * slabs_of(search) * tile_cycles(plan, channels);
 }
 
+/* Vectors of all filters at all points. */
+static double filter_vectors(const WinogradPlan *plan) {
+    return (double)plan->points * (double)plan->input_blocks * plan->length *
+           (double)plan->result_blocks;
+}
+
+static double filter_cycles(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    double vectors = filter_vectors(plan);
+    double cycles = plan->filter_slots > 0 ? vectors * CYCLES_PER_PART * portions_of(search)
+                                           : vectors * CYCLES_PER_FILTER;
+    if (plan->kind == WINOGRAD_DATA_GRADIENT)
+        cycles += vectors / plan->points * WINOGRAD_TAPS * WINOGRAD_TAPS * CYCLES_PER_TURNED;
+    return cycles;
+}
+
 static double transform_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double inputs = (double)plan->input_blocks, results = (double)plan->result_blocks;
     double tiles = slabs_of(search) * (double)plan->slab * plan->points;
-    double filters = plan->points * inputs * plan->length * results;
-    double cycles = tiles * inputs * CYCLES_PER_INPUT + filters * CYCLES_PER_FILTER;
-    if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
-        return cycles + tiles * results * CYCLES_PER_INPUT +
-               (plan->slots > 1 ? plan->slots * filters / LOADS_PER_CYCLE : 0);
-    if (plan->kind == WINOGRAD_DATA_GRADIENT)
-        cycles += filters / plan->points * WINOGRAD_TAPS * WINOGRAD_TAPS * CYCLES_PER_TURNED;
-    return cycles + tiles * results * CYCLES_PER_OUTPUT;
+    double cycles = filter_cycles(search) + tiles * inputs * CYCLES_PER_INPUT;
+    if (plan->kind != WINOGRAD_WEIGHT_GRADIENT)
+        return cycles + tiles * results * CYCLES_PER_OUTPUT;
+    return cycles + tiles * results * CYCLES_PER_INPUT +
+           (plan->slots > 1 ? plan->slots * filter_vectors(plan) / LOADS_PER_CYCLE : 0);
 }
 
 static double slab_reals(const WinogradPlan *plan) {
@@ -142,18 +156,31 @@ static double slab_reals(const WinogradPlan *plan) {
                     (plan->input_blocks + plan->result_blocks));
 }
 
-/* Filters are read once for each portion (sums read and written); what of a portion does not fit
- * the cache is written and read. */
+/* Reals of the inputs at one row of points and of the filters that they are multiplied by. */
+static double row_reals(const WinogradPlan *plan) {
+    double channels = (double)(plan->input_blocks * plan->length);
+    return plan->extent * channels *
+           (double)(plan->slab * plan->portion + plan->columns * plan->length);
+}
+
+/* Reals that come from or go to what lies behind the cache. Filters are read once for each portion
+ * (sums read and written); what of a portion does not fit the cache is written and read. */
 static double memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    double filters = (double)plan->points * (double)plan->input_blocks * plan->length *
-                     (double)plan->result_blocks * plan->length;
-    double portion = slab_reals(plan) * (double)plan->portion, reals = 0;
+    double filters = filter_vectors(plan) * plan->length;
+    double slabs = slab_reals(plan) * slabs_of(search), reals = 0;
     bool shared = plan->slots == 1 && search->threads > 1;
-    if (shared || filters > CACHE_REALS)
+    if (shared || slab_reals(plan) * (double)plan->portion > 1.5 * CACHE_REALS)
+        reals += 2 * slabs;
+    if (plan->filter_slots > 0) {
+        bool fits = row_reals(plan) <= 1.5 * CACHE_REALS;
+        double groups = (double)(plan->result_blocks / plan->columns);
+        double weights = filters / plan->points * WINOGRAD_TAPS * WINOGRAD_TAPS;
+        reals += portions_of(search) * (weights > CACHE_REALS ? plan->extent : 1) * weights;
+        reals += fits ? 0 : groups * slabs / 2;
+    } else if (shared || filters > CACHE_REALS) {
         reals += portions_of(search) * filters * (plan->kind == WINOGRAD_WEIGHT_GRADIENT ? 2 : 1);
-    if (shared || portion > 1.5 * CACHE_REALS)
-        reals += 2 * slab_reals(plan) * slabs_of(search);
+    }
     return reals / REALS_PER_CYCLE;
 }
 
@@ -215,16 +242,34 @@ static void try_portion(Search *search, int slots, int64_t portion, WinogradPlan
     keep_better(search, best);
 }
 
-/* The portions for a register tile: as many slabs as the cache holds, or as many as make the
- * filters' way as long as that of the transformed tiles. */
-static void try_portions(Search *search, WinogradPlan *best) {
+/* Equal parts of the filters' rows of points and groups of blocks: at least one for each thread. */
+static int choose_filter_slots(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    double balanced = (double)plan->length * (double)(plan->input_blocks * plan->result_blocks) /
-                      (double)(plan->input_blocks + plan->result_blocks);
-    int64_t fitting = (int64_t)(CACHE_REALS / slab_reals(plan));
+    int64_t units = plan->result_blocks / plan->columns * plan->extent;
+    int64_t slots =
+        search->options->threads > DEFAULT_SLOTS ? search->options->threads : DEFAULT_SLOTS;
+    while (slots < units && units % slots != 0)
+        slots++;
+    return (int)smaller(slots, units);
+}
+
+/* The portions for a register tile: as many slabs as the cache holds; as many as make the way of
+ * the filters as long as that of the transformed tiles; or as many as leave room in the cache for a
+ * part of the filters. */
+static void try_portions(Search *search, WinogradPlan *best) {
+    WinogradPlan *plan = &search->plan;
+    double inputs = (double)(plan->input_blocks * plan->length);
+    double results = (double)(plan->result_blocks * plan->length);
     int slots = search->options->threads > 0 ? search->options->threads : DEFAULT_SLOTS;
-    try_portion(search, slots, fitting, best);
-    try_portion(search, 1, divide_up((int64_t)balanced, plan->slab), best);
+    plan->filter_slots = 0;
+    try_portion(search, slots, (int64_t)(CACHE_REALS / slab_reals(plan)), best);
+    double balanced = inputs * results / (inputs + results) / (double)plan->slab;
+    try_portion(search, 1, (int64_t)balanced, best);
+    if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
+        return;
+    plan->filter_slots = choose_filter_slots(search);
+    double row = 1.5 * CACHE_REALS / (plan->extent * inputs) - plan->columns * plan->length;
+    try_portion(search, 1, (int64_t)(row / (double)plan->slab), best);
 }
 
 /* The size that leaves the fewest places of the last slab empty. */

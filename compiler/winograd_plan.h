@@ -45,7 +45,7 @@ typedef struct WinogradPlan {
     int64_t portion;   /* slabs */
     int slots;
     int filter_slots; /* > 0: filters are transformed in parts, that many at a time */
-    double cycles; /* estimate for the largest batch, all threads together */
+    double cycles;    /* estimate for the largest batch, all threads together */
 } WinogradPlan;
 
 /* Fills the plan with the fastest variant. Returns whether the algorithm can be used and is

@@ -32,6 +32,9 @@ typedef struct ParameterInfo {
     const unsigned char *connections; /* [dims[0]*dims[1]], 0 where a connection table leaves the
                                          pair out: such weights stay 0; NULL: all exist */
 } ParameterInfo;
+/* One that has one axis and starts as a constant. */
+#define PER_CHANNEL(name, size, offset, trainable, constant)                                       \
+    { name, 1, {size}, 1, offset, size, trainable, INITIAL_CONSTANT, constant, NULL }
 
 typedef struct LayerInfo {
     const char *name, *kind, *output; /* "conv1", "CONV", "6x28x28" */
@@ -85,11 +88,14 @@ typedef struct NetworkInfo {
     void (*backward_input)(Network *network, int batch);
 } NetworkInfo;
 
+#define OPTIMIZER_NUMBERS 8
+
 /* Set by optimizer_begin_step. */
 typedef struct OptimizerStep {
     const TrainSettings *settings; /* NULL: the parameters stay as they are */
-    double learning_rate;
-    uint64_t number; /* from 1 */
+    /* SGD: rate, decay, momentum; Adam: rate, decay, beta1, 1 - beta1, beta2, 1 - beta2, correction
+     * of the square root, epsilon (optimizer.h). */
+    real numbers[OPTIMIZER_NUMBERS];
 } OptimizerStep;
 
 struct Network {

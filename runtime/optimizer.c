@@ -4,10 +4,15 @@
 
 RUNTIME_API const OptimizerDef *optimizer_find(OptimizerKind kind) {
     static const OptimizerDef table[] = {
-        [OPTIMIZER_SGD] = {"sgd", optimizer_sgd_state_count, {"momentum"}, optimizer_sgd_update},
+        [OPTIMIZER_SGD] = {"sgd",
+                           optimizer_sgd_state_count,
+                           {"momentum"},
+                           optimizer_sgd_begin,
+                           optimizer_sgd_update},
         [OPTIMIZER_ADAM] = {"adam",
                             optimizer_adam_state_count,
                             {"exp_avg", "exp_avg_sq"},
+                            optimizer_adam_begin,
                             optimizer_adam_update},
     };
     return &table[kind];
@@ -31,7 +36,8 @@ RUNTIME_API bool optimizer_create_state(Network *network, const TrainSettings *s
 
 RUNTIME_API void optimizer_begin_step(Network *network, const TrainSettings *settings,
                                       double learning_rate, uint64_t number) {
-    network->step = (OptimizerStep){settings, learning_rate, number};
+    network->step.settings = settings;
+    optimizer_find(settings->optimizer)->begin(&network->step, learning_rate, number);
 }
 
 RUNTIME_API void optimizer_update(Network *network, real *parameters, const real *gradients,

@@ -19,6 +19,8 @@ typedef struct OptimizerDef {
     int (*state_count)(const TrainSettings *settings);
     const char
         *state_names[OPTIMIZER_MAX_STATES]; /* in checkpoints: optimizer.<state>.<parameter> */
+    /* Fills the step's numbers; steps count from 1. */
+    void (*begin)(OptimizerStep *step, double learning_rate, uint64_t number);
     void (*update)(const OptimizerStep *step, const OptimizerRange *range);
 } OptimizerDef;
 
@@ -39,12 +41,47 @@ RUNTIME_API void optimizer_update(Network *network, real *parameters, const real
 /* Stochastic gradient descent as torch.optim.SGD with dampening 0:
  *   g += weight_decay*w;  v = momentum*v + g;  w -= rate*(nesterov ? g + momentum*v : v). */
 RUNTIME_API int optimizer_sgd_state_count(const TrainSettings *settings);
+RUNTIME_API void optimizer_sgd_begin(OptimizerStep *step, double learning_rate, uint64_t number);
 RUNTIME_API void optimizer_sgd_update(const OptimizerStep *step, const OptimizerRange *range);
+RUNTIME_INLINE void optimizer_sgd(real rate, real decay, real *w, real gradient) {
+    *w -= rate * (gradient + decay * *w);
+}
+RUNTIME_INLINE void optimizer_momentum(real rate, real decay, real momentum, real *w, real *v,
+                                       real gradient) {
+    *v = momentum * *v + (gradient + decay * *w);
+    *w -= rate * *v;
+}
+RUNTIME_INLINE void optimizer_nesterov(real rate, real decay, real momentum, real *w, real *v,
+                                       real gradient) {
+    real g = gradient + decay * *w;
+    *v = momentum * *v + g;
+    *w -= rate * (g + momentum * *v);
+}
 
 /* Adam as torch.optim.Adam (Kingma and Ba 2015, algorithm 1, with L2 weight decay in the gradient):
  *   m = beta1*m + (1-beta1)*g;  v = beta2*v + (1-beta2)*g^2;
  *   w -= rate/(1-beta1^t) * m / (sqrt(v)/sqrt(1-beta2^t) + epsilon). */
 RUNTIME_API int optimizer_adam_state_count(const TrainSettings *settings);
+RUNTIME_API void optimizer_adam_begin(OptimizerStep *step, double learning_rate, uint64_t number);
 RUNTIME_API void optimizer_adam_update(const OptimizerStep *step, const OptimizerRange *range);
+RUNTIME_INLINE void optimizer_adam(real rate, real decay, real beta1, real rest1, real beta2,
+                                   real rest2, real correction, real epsilon, real *w, real *m,
+                                   real *v, real gradient) {
+    real g = gradient + decay * *w;
+    *m = beta1 * *m + rest1 * g;
+    *v = beta2 * *v + rest2 * g * g;
+    *w -= rate * *m / (real_sqrt(*v) * correction + epsilon);
+}
+
+/* For kernels that hand gradients over number by number. */
+#define OPTIMIZER_SGD(rate, decay, w, gradient) optimizer_sgd(rate, decay, &(w), gradient)
+#define OPTIMIZER_MOMENTUM(rate, decay, momentum, w, v, gradient)                                  \
+    optimizer_momentum(rate, decay, momentum, &(w), &(v), gradient)
+#define OPTIMIZER_NESTEROV(rate, decay, momentum, w, v, gradient)                                  \
+    optimizer_nesterov(rate, decay, momentum, &(w), &(v), gradient)
+#define OPTIMIZER_ADAM(rate, decay, beta1, rest1, beta2, rest2, correction, epsilon, w, m, v,      \
+                       gradient)                                                                   \
+    optimizer_adam(rate, decay, beta1, rest1, beta2, rest2, correction, epsilon, &(w), &(m), &(v), \
+                   gradient)
 
 #endif

@@ -4,19 +4,41 @@
 /* Below this many numbers a parallel loop costs more than it gains. */
 #define OPTIMIZER_ADAM_PARALLEL 8192
 
+enum {
+    ADAM_RATE,
+    ADAM_DECAY,
+    ADAM_BETA1,
+    ADAM_REST1,
+    ADAM_BETA2,
+    ADAM_REST2,
+    ADAM_CORRECTION,
+    ADAM_EPSILON
+};
+
 RUNTIME_API int optimizer_adam_state_count(const TrainSettings *settings) {
     (void)settings;
     return 2;
 }
 
-RUNTIME_API void optimizer_adam_update(const OptimizerStep *step, const OptimizerRange *range) {
+RUNTIME_API void optimizer_adam_begin(OptimizerStep *step, double learning_rate, uint64_t number) {
     const TrainSettings *settings = step->settings;
-    const double t = (double)step->number;
-    const real beta1 = (real)settings->beta1, beta2 = (real)settings->beta2;
-    const real rest1 = (real)(1 - settings->beta1), rest2 = (real)(1 - settings->beta2);
-    const real decay = (real)settings->weight_decay, epsilon = (real)settings->epsilon;
-    const real rate = (real)(step->learning_rate / (1 - pow(settings->beta1, t)));
-    const real correction = (real)(1 / sqrt(1 - pow(settings->beta2, t)));
+    const double t = (double)number;
+    real *numbers = step->numbers;
+    numbers[ADAM_RATE] = (real)(learning_rate / (1 - pow(settings->beta1, t)));
+    numbers[ADAM_DECAY] = (real)settings->weight_decay;
+    numbers[ADAM_BETA1] = (real)settings->beta1;
+    numbers[ADAM_REST1] = (real)(1 - settings->beta1);
+    numbers[ADAM_BETA2] = (real)settings->beta2;
+    numbers[ADAM_REST2] = (real)(1 - settings->beta2);
+    numbers[ADAM_CORRECTION] = (real)(1 / sqrt(1 - pow(settings->beta2, t)));
+    numbers[ADAM_EPSILON] = (real)settings->epsilon;
+}
+
+RUNTIME_API void optimizer_adam_update(const OptimizerStep *step, const OptimizerRange *range) {
+    const real *n = step->numbers;
+    const real rate = n[ADAM_RATE], decay = n[ADAM_DECAY], beta1 = n[ADAM_BETA1];
+    const real rest1 = n[ADAM_REST1], beta2 = n[ADAM_BETA2], rest2 = n[ADAM_REST2];
+    const real correction = n[ADAM_CORRECTION], epsilon = n[ADAM_EPSILON];
     real *RESTRICT w = range->parameters;
     const real *RESTRICT gradient = range->gradients;
     real *RESTRICT mean = range->states[0];
@@ -25,9 +47,7 @@ RUNTIME_API void optimizer_adam_update(const OptimizerStep *step, const Optimize
 
     PARALLEL_FOR_IF(count > OPTIMIZER_ADAM_PARALLEL)
     for (size_t i = 0; i < count; i++) {
-        real g = gradient[i] + decay * w[i];
-        mean[i] = beta1 * mean[i] + rest1 * g;
-        square[i] = beta2 * square[i] + rest2 * g * g;
-        w[i] -= rate * mean[i] / (real_sqrt(square[i]) * correction + epsilon);
+        optimizer_adam(rate, decay, beta1, rest1, beta2, rest2, correction, epsilon, &w[i],
+                       &mean[i], &square[i], gradient[i]);
     }
 }

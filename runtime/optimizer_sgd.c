@@ -4,14 +4,22 @@
 /* Below this many numbers a parallel loop costs more than it gains. */
 #define OPTIMIZER_SGD_PARALLEL 8192
 
+enum { SGD_RATE, SGD_DECAY, SGD_MOMENTUM };
+
 RUNTIME_API int optimizer_sgd_state_count(const TrainSettings *settings) {
     return settings->momentum != 0 ? 1 : 0;
 }
 
+RUNTIME_API void optimizer_sgd_begin(OptimizerStep *step, double learning_rate, uint64_t number) {
+    (void)number;
+    step->numbers[SGD_RATE] = (real)learning_rate;
+    step->numbers[SGD_DECAY] = (real)step->settings->weight_decay;
+    step->numbers[SGD_MOMENTUM] = (real)step->settings->momentum;
+}
+
 RUNTIME_API void optimizer_sgd_update(const OptimizerStep *step, const OptimizerRange *range) {
-    const TrainSettings *settings = step->settings;
-    const real rate = (real)step->learning_rate, decay = (real)settings->weight_decay;
-    const real momentum = (real)settings->momentum;
+    const real rate = step->numbers[SGD_RATE], decay = step->numbers[SGD_DECAY];
+    const real momentum = step->numbers[SGD_MOMENTUM];
     real *RESTRICT w = range->parameters;
     const real *RESTRICT gradient = range->gradients;
     real *RESTRICT velocity = range->states[0];
@@ -20,20 +28,17 @@ RUNTIME_API void optimizer_sgd_update(const OptimizerStep *step, const Optimizer
     if (velocity == NULL) {
         PARALLEL_FOR_IF(count > OPTIMIZER_SGD_PARALLEL)
         for (size_t i = 0; i < count; i++) {
-            w[i] -= rate * (gradient[i] + decay * w[i]);
+            optimizer_sgd(rate, decay, &w[i], gradient[i]);
         }
-    } else if (settings->nesterov) {
+    } else if (step->settings->nesterov) {
         PARALLEL_FOR_IF(count > OPTIMIZER_SGD_PARALLEL)
         for (size_t i = 0; i < count; i++) {
-            real g = gradient[i] + decay * w[i];
-            velocity[i] = momentum * velocity[i] + g;
-            w[i] -= rate * (g + momentum * velocity[i]);
+            optimizer_nesterov(rate, decay, momentum, &w[i], &velocity[i], gradient[i]);
         }
     } else {
         PARALLEL_FOR_IF(count > OPTIMIZER_SGD_PARALLEL)
         for (size_t i = 0; i < count; i++) {
-            velocity[i] = momentum * velocity[i] + (gradient[i] + decay * w[i]);
-            w[i] -= rate * velocity[i];
+            optimizer_momentum(rate, decay, momentum, &w[i], &velocity[i], gradient[i]);
         }
     }
 }

@@ -23,6 +23,8 @@ static const char *const bn_samples[] = {
     "input 2x4x3 net = CONV(3,2x2) - BN - RELU - FC(3)",
     "input 6 net = FC(4) - BN(eps=1e-3, momentum=0.2) - TANH - FC(3)",
     "input 2x7 net = CONV(3,3,bias=false) - BN(affine=false) - FC(3)",
+    "input 2x4x3 net = CONV(16,2x2) - ADD{ID, CONV(16,3x3,pad=1) - BN - RELU - CONV(16,1x1) - BN} - "
+    "RELU - FC(3)",
     "input 1x3x3x3 net = CONV(2,2x2x2) - BN - FC(2)", NULL};
 
 enum { SAVED_MEAN, SAVED_INVERSE_DEVIATION, SAVED_TENSORS };

@@ -154,24 +154,33 @@ static void add_terms(const Channels *channels, const ChannelSums *sums, Expr **
     close_blocks(channels->lowering->builder, opened);
 }
 
+/* Positions along the axes from `axis` of the index to the last one. */
+static int64_t last_terms(const Tensor *tensor, int axis) {
+    int64_t terms = 1;
+    for (int i = axis; i <= tensor->rank; i++)
+        terms *= tensor->extent[i - 1];
+    return terms;
+}
+
 /* The first axis of the index whose loop is inside a partial sum: at least the last one. */
 static int first_partial_axis(const Tensor *tensor) {
-    int64_t terms = tensor->elements / tensor->extent[0];
     int axis = tensor->rank > 1 ? AXIS_SPACE : AXIS_BATCH;
-    while (axis < tensor->rank && terms > LONGEST_PARTIAL_SUM)
-        terms /= tensor->extent[axis++ - 1];
+    while (axis < tensor->rank && last_terms(tensor, axis) > LONGEST_PARTIAL_SUM)
+        axis++;
     return axis;
 }
 
 void channel_sums(const Channels *channels, ChannelSums *sums) {
     Lowering *lowering = channels->lowering;
     Builder *b = lowering->builder;
-    bool partial = lower_sum_type(lowering) != TYPE_DOUBLE;
     int first = sums->example ? AXIS_SPACE : AXIS_BATCH;
-    int inner = partial ? first_partial_axis(channels->tensor) : first;
+    int inner = first_partial_axis(channels->tensor);
+    bool partial = lower_sum_type(lowering) != TYPE_DOUBLE && inner >= first &&
+                   (inner == AXIS_BATCH || last_terms(channels->tensor, inner) > 1);
     Expr *index[MAX_AXES] = {sums->example};
     declare_sums(channels, sums->count, sums->names, TYPE_DOUBLE, sums->value);
     LoopKind kind = channels->lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;
+    inner = partial ? inner : first;
     int outer = open_axes(channels, kind, first, inner, index);
     ChannelValue part[MAX_CHANNEL_SUMS];
     const char *names[MAX_CHANNEL_SUMS];

@@ -1,6 +1,7 @@
 /* CONCAT: the channels of the branches one after another. Their spatial extents must agree; with
  * crop=center larger branches are cut to the smallest extent of each axis, from both sides, the odd
  * pixel at the end. */
+#include "channels.h"
 #include "common.h"
 
 #include <string.h>
@@ -13,6 +14,9 @@ static const AttributeDef concat_attributes[CONCAT_ATTRIBUTES] = {
 static const char *const concat_samples[] = {
     "input 2x5x4 net = CONCAT{CONV(2,3x3,pad=1), CONV(3,1x1) - TANH, ID} - CONV(2,2x2) - FC(3)",
     "input 2x7x8 net = CONV(2,1x1) - CONCAT(crop=center){ID, CONV(3,3x4)} - RELU - FC(3)",
+    "input 2x5x4 net = CONCAT{CONV(16,3x3,pad=1), CONV(32,1x1) - RELU} - CONCAT(crop=center){ID, "
+    "CONV(16,3x3)} - FC(3)",
+    "input 2x4x4 net = CONCAT{CONV(8,3x3,pad=1), CONV(24,1x1) - RELU} - CONV(16,1x1) - FC(3)",
     "input 5 net = CONCAT{FC(4), FC(2) - TANH} - FC(3)", NULL};
 
 static bool is_cropping(const Layer *layer) {
@@ -84,8 +88,9 @@ static void lower_branch(Lowering *lowering, const Node *node, int input, Expr *
     Builder *b = lowering->builder;
     Tensor *x = node->x[input], *y = node->y;
     Expr *index[MAX_AXES] = {n}, *source[MAX_AXES] = {n};
-    index[AXIS_CHANNEL] = open_loop(b, LOOP_INDEPENDENT, "c", x->extent[0]);
-    int opened = 1 + open_space(lowering, LOOP_INDEPENDENT, y, index);
+    Channels channels = channels_open(lowering, x);
+    int opened = channels.opened + open_space(lowering, LOOP_INDEPENDENT, y, index);
+    opened += channels_open_lanes(&channels, &index[AXIS_CHANNEL]);
     for (int axis = 0; axis < y->rank; axis++)
         source[AXIS_CHANNEL + axis] =
             plus(b, index[AXIS_CHANNEL + axis], integer(b, margin(x, y, axis)));

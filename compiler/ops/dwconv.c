@@ -83,6 +83,8 @@ static void dwconv_data_gradient(Lowering *lowering, const Node *node) {
 static const char *const dwconv_samples[] = {
     "input 2x5x6 net = CONV(3, 2x2) - DWCONV(3x3, pad=1) - FC(3)",
     "input 3x6x7 net = CONV(3, 1x1) - DWCONV(3x3, multiplier=2, stride=2, round=floor) - FC(3)",
+    "input 2x6x7 net = CONV(32, 2x2) - DWCONV(3x3, pad=1) - RELU - DWCONV(3x3, stride=2, pad=1, "
+    "round=floor) - FC(3)",
     "input 3x9 net = CONV(2, 2) - DWCONV(3, dilation=2, bias=false) - FC(3)", NULL};
 
 const OpDef op_dwconv = {.name = "DWCONV",

@@ -92,7 +92,9 @@ static void fc_parameter_gradient(Lowering *lowering, const Node *node) {
         .dims = {{"oc", node->dy->extent[0], false}, {"ic", x->extent[0], false}, {"n", 0, true}},
         .a = plain_operand(node->dy, N, UNIT),
         .b = plain_operand(x, N, INPUT),
-        .result = plain_operand(node->parameter_gradients[0], UNIT, INPUT)};
+        .result = plain_operand(node->step ? node->parameters[0] : node->parameter_gradients[0],
+                                UNIT, INPUT),
+        .step_numbers = lower_step_numbers(lowering, node)};
     lower_contraction(lowering, &contraction);
     if (node->parameter_gradients[1]) {
         lower_bias_gradient(lowering, node, node->parameter_gradients[1]);
@@ -115,25 +117,31 @@ static void flat_data_gradient(Lowering *lowering, const Node *node) {
 }
 
 /* Whether what is fused behind depends on the place of an element in the tensor only through its
- * number: a parameter or a channel's own number would need the axes. */
+ * number: a parameter or an input of one number per channel would need the axes. */
 static bool followers_are_flat(const Group *group) {
-    for (int i = 1; i < group->count; i++)
-        if (group->nodes[i]->parameters[0] != NULL)
+    for (int i = 1; i < group->count; i++) {
+        const Node *node = group->nodes[i];
+        if (node->parameters[0] != NULL)
             return false;
+        for (int k = 0; k < node->input_count; k++)
+            if (!tensor_same_extents(node->x[k], node->y))
+                return false;
+    }
     return true;
 }
 
 /* dx for followers: in C order the last axis alone runs through all elements. */
 static void numbered_data_gradient(Lowering *lowering, const Node *node) {
     enum { N, INPUT, UNIT };
-    Contraction contraction = {
-        .node = node,
-        .dim_count = 3,
-        .dims = {{"n", 0, false}, {"ic", node->dx->elements, false}, {"oc", node->dy->extent[0], true}},
-        .a = plain_operand(node->dy, N, UNIT),
-        .b = plain_operand(node->parameters[0], UNIT, INPUT),
-        .result = {.tensor = node->dx},
-        .to_result = true};
+    Contraction contraction = {.node = node,
+                               .dim_count = 3,
+                               .dims = {{"n", 0, false},
+                                        {"ic", node->dx->elements, false},
+                                        {"oc", node->dy->extent[0], true}},
+                               .a = plain_operand(node->dy, N, UNIT),
+                               .b = plain_operand(node->parameters[0], UNIT, INPUT),
+                               .result = {.tensor = node->dx},
+                               .to_result = true};
     contraction.result.axis[AXIS_BATCH].coefficient[N] = 1;
     contraction.result.axis[node->dx->rank].coefficient[INPUT] = 1;
     lower_contraction(lowering, &contraction);
@@ -183,7 +191,7 @@ static const char *const fc_samples[] = {
 
 const OpDef op_fc = {.name = "FC",
                      .summary = "fully connected layer; flattens its input",
-                     .flags = OP_READS_FLAT,
+                     .flags = OP_READS_FLAT | OP_UPDATES,
                      .attributes = fc_attributes,
                      .attribute_count = FC_ATTRIBUTES,
                      .infer = fc_infer,

@@ -22,7 +22,7 @@ static void gap_forward(Lowering *lowering, const Node *node) {
     int opened = 1 + channels.opened + channels_open_lanes(&channels, &index[AXIS_CHANNEL]);
     Expr *sum = channel_get(&channels, &sums.value[0], index[AXIS_CHANNEL]);
     Expr *count = number(b, (double)space_elements(node->x[0]));
-    lower_result(lowering, node, index, over(b, sum, count));
+    lower_result(lowering, node, index, convert(b, TYPE_REAL, over(b, sum, count)));
     close_blocks(b, opened);
 }
 
@@ -46,6 +46,7 @@ static void gap_data_gradient(Lowering *lowering, const Node *node) {
 
 static const char *const gap_samples[] = {"input 2x5x4 net = CONV(3, 2x2) - GAP - FC(3)",
                                           "input 2x6 net = CONV(4, 2) - GAP - FC(3)",
+                                          "input 2x5x4 net = CONV(32, 2x2) - RELU - GAP - FC(3)",
                                           "input 1x4x4x3 net = CONV(4, 2) - GAP - FC(3)", NULL};
 
 const OpDef op_gap = {.name = "GAP",

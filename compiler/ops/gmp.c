@@ -2,6 +2,7 @@
 #include "pooling.h"
 
 static const char *const gmp_samples[] = {"input 2x5x4 net = CONV(3, 2x2) - GMP - FC(3)",
+                                          "input 2x5x4 net = CONV(16, 2x2) - GMP - FC(3)",
                                           "input 2x6 net = CONV(4, 2) - GMP - FC(3)", NULL};
 
 const OpDef op_gmp = {.name = "GMP",

@@ -9,6 +9,9 @@ static const char *const maxpool_samples[] = {
     "input 2x7x8 net = CONV(3, 2x2) - MAXPOOL(3x3, stride=2, pad=1, round=floor) - FC(3)",
     "input 1x8x7 net = CONV(2, 2x2) - MAXPOOL(3x2, stride=2x3, round=ceil) - FC(3)",
     "input 2x9 net = CONV(3, 2) - MAXPOOL(2, stride=1, pad=same) - FC(3)",
+    "input 2x7x6 net = CONV(16, 2x2) - RELU - MAXPOOL(3x3, stride=2, pad=1, round=floor) - "
+    "CONV(16, 2x2) - RELU - MAXPOOL(2x2) - FC(3)",
+    "input 2x9x9 net = CONV(16, 1x1) - MAXPOOL(5x5, stride=3, pad=2, round=ceil) - FC(3)",
     "input 1x5x5x5 net = CONV(2, 2) - MAXPOOL(2) - FC(3)",
     NULL};
 

@@ -1,8 +1,7 @@
 /* Elementwise merges of branches: ADD, SUB, MUL and MAX. MUL also takes factors of one number per
  * channel (C or Cx1x1 against CxHxW: channel attention). */
+#include "channels.h"
 #include "common.h"
-
-#include <string.h>
 
 /* ---- Shapes ---- */
 
@@ -169,31 +168,39 @@ static Expr *mul_derivative(Lowering *lowering, const Node *node, int input, Exp
 }
 
 /* For a factor of one number per channel: the sum of the above over the space. */
-static void mul_lower_data_gradient(Lowering *lowering, const Node *node) {
-    Builder *b = lowering->builder;
+static void factor_term(Lowering *lowering, const void *context, Expr *const *index,
+                        Expr **terms) {
+    const Node *node = context;
     Expr **x = ARENA_ARRAY(lowering->arena, Expr *, (size_t)node->input_count);
-    Expr *zero = integer(b, 0);
-    Expr *index[MAX_AXES] = {NULL, NULL, zero, zero, zero};
-    index[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
-    index[AXIS_CHANNEL] = open_loop(b, LOOP_INDEPENDENT, "c", node->y->extent[0]);
-    Expr *at[MAX_AXES];
-    memcpy(at, index, sizeof at);
-    Expr *sum = declare(b, "sum", lower_sum_type(lowering), number(b, 0));
-    int opened = open_space(lowering, LOOP_REDUCTION, node->y, index);
     for (int i = 0; i < node->input_count; i++)
         if (node->x[i]->elements == node->y->elements)
             x[i] = tensor_load(lowering, node->x[i], index);
     Expr *dy = tensor_load(lowering, node->dy, index);
-    local_add(b, sum, mul_derivative(lowering, node, node->input, x, NULL, dy, index));
+    terms[0] = mul_derivative(lowering, node, node->input, x, NULL, dy, index);
+}
+
+static void mul_lower_data_gradient(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    Expr *zero = integer(b, 0), *index[MAX_AXES] = {NULL, NULL, zero, zero, zero};
+    index[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
+    Channels channels = channels_open(lowering, node->y);
+    ChannelSums sums = {.example = index[AXIS_BATCH],
+                        .count = 1,
+                        .names = {"sum"},
+                        .term = factor_term,
+                        .context = node};
+    channel_sums(&channels, &sums);
+    int opened = 1 + channels.opened + channels_open_lanes(&channels, &index[AXIS_CHANNEL]);
+    Expr *sum = channel_get(&channels, &sums.value[0], index[AXIS_CHANNEL]);
+    lower_result(lowering, node, index, convert(b, TYPE_REAL, sum));
     close_blocks(b, opened);
-    lower_result(lowering, node, at, sum);
-    close_blocks(b, 2);
 }
 
 static const char *const mul_samples[] = {
     "input 2x5x4 net = MUL{CONV(3,3x3), CONV(3,3x3) - SIGMOID} - FC(3)",
     "input 2x5x4 net = CONV(3,2x2) - MUL{ID, GAP - CONV(3,1x1) - SIGMOID} - FC(3)",
     "input 2x6 net = CONV(3,2) - MUL{GAP - FC(3) - TANH, ID, CONV(3,3,pad=1)} - FC(3)",
+    "input 2x5x4 net = CONV(16,2x2) - MUL{ID, GAP - CONV(16,1x1) - SIGMOID} - FC(3)",
     "input 5 net = MUL{FC(4), FC(4), FC(4)} - FC(3)", NULL};
 
 const OpDef op_mul = {.name = "MUL",

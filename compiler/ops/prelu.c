@@ -1,11 +1,17 @@
 /* PRELU: x, or weight*x where x < 0, with a learned weight (He et al. 2015, eq. 1): one number for
  * the layer as in PyTorch's default, or one per channel. */
+#include "channels.h"
 #include "common.h"
 
 enum { PRELU_CHANNELWISE, PRELU_ATTRIBUTES };
 
 static const AttributeDef prelu_attributes[PRELU_ATTRIBUTES] = {
     {"channelwise", ATTRIBUTE_BOOLEAN, "false", 0, 0, NULL, "a slope per channel, not per layer"}};
+
+static const char *const prelu_samples[] = {
+    "input 2x5x4 net = CONV(4,3x3) - PRELU - PRELU(channelwise=true) - FC(3)",
+    "input 6 net = FC(4) - PRELU - PRELU(channelwise=true) - FC(3)",
+    "input 2x5x4 net = CONV(32,2x2) - PRELU - CONV(16,1x1) - PRELU(channelwise=true) - FC(3)", NULL};
 
 #define PRELU_INITIAL_SLOPE 0.25 /* He et al. 2015, section 2.1 */
 
@@ -45,43 +51,52 @@ static Expr *prelu_derivative(Lowering *lowering, const Node *node, int input, E
 }
 
 /* dL/dweight takes dy*x from every element with x < 0; index is that of the element. */
-static void add_contribution(Lowering *lowering, const Node *node, Expr *sum, Expr *const *index) {
+static void slope_term(Lowering *lowering, const void *context, Expr *const *index, Expr **terms) {
+    const Node *node = context;
     Builder *b = lowering->builder;
     Expr *x = tensor_load(lowering, node->x[0], index);
     Expr *product = times(b, tensor_load(lowering, node->dy, index), x);
-    local_add(b, sum, choose(b, less(b, x, number(b, 0)), product, number(b, 0)));
+    terms[0] = choose(b, less(b, x, number(b, 0)), product, number(b, 0));
+}
+
+/* The sums over the channel's elements, in all examples or in one. */
+static ChannelSums slope_sums(const Node *node, Expr *example) {
+    return (ChannelSums){
+        .example = example, .count = 1, .names = {"sum"}, .term = slope_term, .context = node};
 }
 
 static void lower_channel_gradients(Lowering *lowering, const Node *node) {
-    Builder *b = lowering->builder;
-    Expr *index[MAX_AXES];
-    index[AXIS_CHANNEL] = open_loop(b, LOOP_INDEPENDENT, "c", node->dy->extent[0]);
-    Expr *sum = declare(b, "sum", lower_sum_type(lowering), number(b, 0));
-    index[AXIS_BATCH] = open_batch(b, LOOP_REDUCTION);
-    int opened = open_space(lowering, LOOP_REDUCTION, node->dy, index);
-    add_contribution(lowering, node, sum, index);
-    close_blocks(b, opened + 1);
-    tensor_store(lowering, node->parameter_gradients[0], &index[AXIS_CHANNEL], sum);
-    close_blocks(b, 1);
+    Expr *channel;
+    Channels channels = channels_open(lowering, node->dy);
+    ChannelSums sums = slope_sums(node, NULL);
+    channel_sums(&channels, &sums);
+    int opened = channels_open_lanes(&channels, &channel);
+    tensor_store(lowering, node->parameter_gradients[0], &channel,
+                 channel_get(&channels, &sums.value[0], channel));
+    close_blocks(lowering->builder, opened);
+    channels_close(&channels);
 }
 
-/* One number from all elements: first the sum of each example, so that examples are independent. */
+/* One number from all elements: first the sum of each channel of each example, so that these are
+ * independent. */
 static void lower_single_gradient(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
-    Buffer *sums = lower_scratch(lowering, "example_sums", true, 1);
-    Expr *index[MAX_AXES];
-    index[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
-    Expr *sum = declare(b, "sum", lower_sum_type(lowering), number(b, 0));
-    index[AXIS_CHANNEL] = open_loop(b, LOOP_REDUCTION, "c", node->dy->extent[0]);
-    int opened = open_space(lowering, LOOP_REDUCTION, node->dy, index);
-    add_contribution(lowering, node, sum, index);
-    close_blocks(b, opened + 1);
-    store_at(b, sums, 1, &index[AXIS_BATCH], sum, false);
+    Expr *count = integer(b, node->dy->extent[0]), *channel;
+    Buffer *parts = lower_scratch(lowering, "channel_sums", true, node->dy->extent[0]);
+    Expr *n = open_batch(b, LOOP_INDEPENDENT);
+    Channels channels = channels_open(lowering, node->dy);
+    ChannelSums sums = slope_sums(node, n);
+    channel_sums(&channels, &sums);
+    int opened = channels_open_lanes(&channels, &channel);
+    Expr *place = plus(b, times(b, n, count), channel);
+    store_at(b, parts, 1, &place, channel_get(&channels, &sums.value[0], channel), false);
+    close_blocks(b, opened);
+    channels_close(&channels);
     close_blocks(b, 1);
 
-    Expr *total = declare(b, "total", lower_sum_type(lowering), number(b, 0));
-    Expr *n = open_batch(b, LOOP_REDUCTION);
-    local_add(b, total, load_at(b, sums, 1, &n));
+    Expr *total = declare(b, "total", TYPE_DOUBLE, number(b, 0));
+    Expr *i = open_range(b, LOOP_REDUCTION, "i", integer(b, 0), times(b, batch_size(b), count), 1);
+    local_add(b, total, load_at(b, parts, 1, &i));
     close_blocks(b, 1);
     Expr *zero = integer(b, 0);
     tensor_store(lowering, node->parameter_gradients[0], &zero, total);
@@ -105,4 +120,4 @@ const OpDef op_prelu = {.name = "PRELU",
                         .value = prelu_value,
                         .derivative = prelu_derivative,
                         .lower_parameter_gradient = prelu_lower_parameter_gradient,
-                        .samples = SAMPLES_OF("PRELU - PRELU(channelwise=true)")};
+                        .samples = prelu_samples};

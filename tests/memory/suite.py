@@ -1,4 +1,5 @@
-"""Memory: recomputation changes how much is needed and nothing else, and the report tells the truth."""
+"""Memory: recomputation and updates within the backward pass change how much is needed and nothing
+else, and the report tells the truth."""
 
 import json
 import re
@@ -21,6 +22,12 @@ net mixed = CONV(6, 3x3) - BN - RELU - unit - gate - ADD{unit, MUL{ID, ID}} - LR
           - FC(4)
 train { loss = cross_entropy  optimizer = sgd(lr=0.05, momentum=0.9)  batch = 6 }
 """
+OPTIMIZERS = {
+    "sgd": "sgd(lr=0.05, weight_decay=1e-3)",
+    "momentum": "sgd(lr=0.05, momentum=0.9, weight_decay=1e-3)",
+    "nesterov": "sgd(lr=0.05, momentum=0.9, nesterov=true)",
+    "adam": "adam(lr=0.002, weight_decay=1e-3)",
+}
 OPTIONS = {"": [], "-O0": ["-O0"], "-fno-fuse": ["-fno-fuse"], "--double": ["--double"],
            "generic": ["--target=generic"]}
 
@@ -99,6 +106,68 @@ def deep_chain(context):
     check(len(set(memory["recomputed"])) == len(memory["recomputed"]), "a layer runs three times")
 
 
+def updates_agree(context, name, optimizer):
+    """Weights that change in the kernel of their gradient end as those that change after it."""
+    directory = context.directory("updates", name)
+    source = ("input 2x7x6 net updates = CONV(4, 3x3) - RELU - FC(37) - TANH - DROPOUT(0.2) - FC(18, bias=false)"
+              f" - TANH - FC(5) train {{ loss = cross_entropy  optimizer = {optimizer}  batch = 7 }}")
+    found = []
+    for name, option in (("fused", "-fupdate"), ("apart", "-fno-update")):
+        program = emit_and_build(context, source, directory, name, option, "--double", flags=NATIVE)
+        if not found:
+            run([program, "init", "--out", directory / "w.safetensors"])
+            write_batch(directory, program)
+        found.append(directory / f"{name}-w.safetensors")
+        results(directory, program)
+    fused, apart = map(tensors.read, found)
+    check(set(fused) == set(apart), f"{sorted(fused)}, expected {sorted(apart)}")
+    for name, array in apart.items():
+        error = tensors.error(fused[name], array)
+        check(error < 1e-12, f"{name} differs by {error:.3g}")
+
+
+# Networks of some megabytes, and a small one for which only the slack counts.
+RESIDENT = {
+    "residual": """input 3x32x32
+        def block(k) = ADD{ID, CONV(k, 3x3, pad=1)-BN-RELU - CONV(k, 3x3, pad=1)-BN} - RELU
+        net residual = CONV(32, 3x3, pad=1)-BN-RELU - block(32)*3 - MAXPOOL(2x2) - CONV(64, 3x3, pad=1)-BN-RELU
+                     - block(64)*2 - GAP - FC(10)
+        train { loss = cross_entropy  optimizer = sgd(lr=0.01, momentum=0.9)  batch = 32 }""",
+    "connected": """input 1x28x28
+        net connected = FC(2000)-RELU - FC(1500)-RELU - FC(10)
+        train { loss = cross_entropy  optimizer = adam(lr=0.001)  batch = 16 }""",
+    "map": """input 8x96x96
+        net map = CONV(16, 3x3, pad=1)-RELU - CONV(16, 5x5, pad=2)-SIGMOID - CONV(8, 1x1)
+        train { loss = mse  optimizer = sgd(lr=0.01)  batch = 16 }""",
+    "small": """input 1x12x12 net small = CONV(4, 3x3) - RELU - FC(3)
+        train { loss = cross_entropy  optimizer = sgd(lr=0.01)  batch = 4 }""",
+}
+RESIDENT_SHARE = 0.05
+RESIDENT_SLACK = 0.4e6  # bytes: pages that are not full, the commands' own
+
+
+def peak_bytes(program, threads):
+    """The largest resident memory of a run that evaluates and trains, before the machine is measured."""
+    environment = {"OMP_NUM_THREADS": str(threads)}
+    return json.loads(run([program, "bench", "--json"], environment=environment).stdout)["peak_bytes"]
+
+
+def resident_is_reported(context):
+    """What a process takes beyond a network of nothing is the report's peak."""
+    directory = context.directory("resident")
+    nothing = "input 1 net nothing = FC(1) train { loss = mse  batch = 1 }"
+    empty = emit_and_build(context, nothing, directory, "nothing", flags=NATIVE)
+    for name, source in RESIDENT.items():
+        program = emit_and_build(context, source, directory, name, flags=NATIVE)
+        memory = report(context, source)["memory"]
+        expected = max(memory["peak_train"], memory["peak_infer"])
+        for threads in (1, 2):
+            found = peak_bytes(program, threads) - peak_bytes(empty, threads)
+            allowed = RESIDENT_SHARE * expected + RESIDENT_SLACK
+            check(abs(found - expected) <= allowed,
+                  f"{name}, {threads} threads: takes {found / 1e6:.2f} MB, reported {expected / 1e6:.2f} MB")
+
+
 def cases(context):
     networks = {name: (NETWORKS / f"{name}.cnn").read_text() for name in EQUAL}
     networks["mixed"] = MIXED
@@ -107,4 +176,7 @@ def cases(context):
           for name, source in networks.items() for what, options in OPTIONS.items()
           if not options or context.long or name == "mixed"),
         Case("memory of a deep chain", deep_chain),
+        Case("resident memory", resident_is_reported),
+        *(Case(f"updates in the gradient's kernel, {name}", updates_agree, name, optimizer)
+          for name, optimizer in OPTIMIZERS.items()),
     ]

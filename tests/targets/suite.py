@@ -30,6 +30,9 @@ ALL_SAMPLES_OF = {"CONV", "DWCONV", "FC"}
 FIRST_SAMPLE_OF = {"MAXPOOL", "AVGPOOL", "BN", "LRN", "SOFTMAX", "GLU", "PRELU", "CONCAT", "MUL", "DROPOUT"}
 NETWORKS = [pathlib.Path(__file__).with_name("wide.cnn"),
             *sorted((ROOT / "tests" / "networks").glob("*_small.cnn"))]
+# A largest batch of whole vectors of every target and one of none: the layout depends on it.
+WHOLE_VECTORS, NO_VECTORS = 16, 5
+WHOLE_VECTORS_NETWORKS = {"heads_small", "train_small"}
 # See chosen_networks.
 MAIN_NETWORKS = {"wide", "resnet_small"}
 
@@ -81,12 +84,13 @@ def compile_for(context, tools, source, directory, options, flags):
                  optimise=flags[0])
 
 
-def agrees(context, source, directory, precision, flags, machines, thread_counts):
-    """One test for each target: it agrees with -O0, with the same bits for each number of threads."""
+def agrees(context, source, directory, precision, batches, flags, machines, thread_counts):
+    """One test for each target: it agrees with -O0, with the same bits for each number of threads.
+    `batches` are the largest one and that of the test."""
     _, options, bound = precision
-    options = [*options, "--batch=4"]
+    options = [*options, f"--batch={batches[0]}"]
     plain = emit_and_build(context, source, directory, "plain", "-O0", *options, optimise="-O1")
-    write_case(directory, plain, source.read_text(), len(source.stem))
+    write_case(directory, plain, source.read_text(), len(source.stem), batches[1])
     expected, passed, problems = results(directory, plain), 0, []
     for tools in machines:
         try:
@@ -107,14 +111,16 @@ def sample_agrees(context, kind, text, index, precision, machines):
     directory = context.directory(kind, index, precision[0])
     source = directory / "sample.cnn"
     source.write_text(text + "\n")
-    return agrees(context, source, directory, precision, ["-O0"], machines, [2])
+    batches = (WHOLE_VECTORS, WHOLE_VECTORS if index % 2 else 3)
+    return agrees(context, source, directory, precision, batches, ["-O0"], machines, [2])
 
 
 def network_agrees(context, source, precision, machines):
     directory = context.directory(source.stem, precision[0])
     # gcc contracts a*b + c unless -std=c11 is given, and users do not give it.
     flags = ["-O3" if context.long else "-O1", "-ffp-contract=fast"]
-    return agrees(context, source, directory, precision, flags, machines, [1, 3])
+    batches = (WHOLE_VECTORS, 9) if source.stem in WHOLE_VECTORS_NETWORKS else (NO_VECTORS, 3)
+    return agrees(context, source, directory, precision, batches, flags, machines, [1, 3])
 
 
 def skip(context, reason):
