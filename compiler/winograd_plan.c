@@ -91,6 +91,7 @@ typedef struct Search {
     WinogradPlan plan; /* the variant being looked at */
     double tiles;      /* of the largest batch */
     int threads;
+    const WinogradVisitor *visitor;
 } Search;
 
 static double step_cycles(int rows, int columns) {
@@ -226,20 +227,13 @@ static void set_step(Search *search, int step) {
     search->tiles = (double)plan->image_tiles * search->options->max_batch;
 }
 
-static void keep_better(const Search *search, WinogradPlan *best) {
-    double cycles = estimate(search);
-    if (best->cycles != 0 && best->cycles <= cycles)
-        return;
-    *best = search->plan;
-    best->cycles = cycles;
-}
-
-static void try_portion(Search *search, int slots, int64_t portion, WinogradPlan *best) {
+static void try_portion(Search *search, int slots, int64_t portion) {
     int64_t share = divide_up((int64_t)slabs_of(search), slots);
     int64_t portions = divide_up(share, portion > 0 ? portion : 1);
     search->plan.slots = slots;
     search->plan.portion = divide_up(share, portions);
-    keep_better(search, best);
+    search->plan.cycles = estimate(search);
+    search->visitor->visit(search->visitor->context, &search->plan);
 }
 
 /* Equal parts of the filters' rows of points and groups of blocks: at least one for each thread. */
@@ -256,20 +250,20 @@ static int choose_filter_slots(const Search *search) {
 /* The portions for a register tile: as many slabs as the cache holds; as many as make the way of
  * the filters as long as that of the transformed tiles; or as many as leave room in the cache for a
  * part of the filters. */
-static void try_portions(Search *search, WinogradPlan *best) {
+static void try_portions(Search *search) {
     WinogradPlan *plan = &search->plan;
     double inputs = (double)(plan->input_blocks * plan->length);
     double results = (double)(plan->result_blocks * plan->length);
     int slots = search->options->threads > 0 ? search->options->threads : DEFAULT_SLOTS;
     plan->filter_slots = 0;
-    try_portion(search, slots, (int64_t)(CACHE_REALS / slab_reals(plan)), best);
+    try_portion(search, slots, (int64_t)(CACHE_REALS / slab_reals(plan)));
     double balanced = inputs * results / (inputs + results) / (double)plan->slab;
-    try_portion(search, 1, (int64_t)balanced, best);
+    try_portion(search, 1, (int64_t)balanced);
     if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
         return;
     plan->filter_slots = choose_filter_slots(search);
     double row = 1.5 * CACHE_REALS / (plan->extent * inputs) - plan->columns * plan->length;
-    try_portion(search, 1, (int64_t)(row / (double)plan->slab), best);
+    try_portion(search, 1, (int64_t)(row / (double)plan->slab));
 }
 
 /* The size that leaves the fewest places of the last slab empty. */
@@ -281,7 +275,7 @@ static int64_t choose_slab(const Search *search) {
     return best;
 }
 
-static void try_tiles(Search *search, WinogradPlan *best) {
+static void try_tiles(Search *search) {
     WinogradPlan *plan = &search->plan;
     bool weights = plan->kind == WINOGRAD_WEIGHT_GRADIENT;
     for (plan->columns = 1; plan->columns <= MAX_COLUMNS; plan->columns++)
@@ -293,27 +287,43 @@ static void try_tiles(Search *search, WinogradPlan *best) {
             if (!fits)
                 continue;
             plan->slab = weights ? choose_slab(search) : plan->rows;
-            try_portions(search, best);
+            try_portions(search);
         }
 }
 
-bool winograd_choose(const Lowering *lowering, const Node *node, WinogradKind kind,
-                     WinogradPlan *plan) {
+bool winograd_each_plan(const Lowering *lowering, const Node *node, WinogradKind kind,
+                        const WinogradVisitor *visitor, double *direct) {
     const LowerOptions *options = lowering->options;
     int length = options->vector_length;
     if (options->level == 0 || !options->winograd || length == 1 || !has_form(node, length))
         return false;
     Search search = {.options = options,
                      .plan = {.kind = kind, .node = node, .length = length},
-                     .threads = options->threads > 0 ? options->threads : DEFAULT_THREADS};
+                     .threads = options->threads > 0 ? options->threads : DEFAULT_THREADS,
+                     .visitor = visitor};
     set_tensors(&search.plan);
     if (!is_blocked(search.plan.input, length) || !is_blocked(search.plan.result, length) ||
         !has_halo(&search.plan))
         return false;
-    *plan = (WinogradPlan){0};
     for (int step = 2; step <= 4; step += 2) {
         set_step(&search, step);
-        try_tiles(&search, plan);
+        try_tiles(&search);
     }
-    return plan->cycles > 0 && plan->cycles < direct_cycles(&search);
+    *direct = direct_cycles(&search);
+    return true;
+}
+
+static void keep_better(void *context, const WinogradPlan *plan) {
+    WinogradPlan *best = context;
+    if (best->cycles == 0 || plan->cycles < best->cycles)
+        *best = *plan;
+}
+
+bool winograd_choose(const Lowering *lowering, const Node *node, WinogradKind kind,
+                     WinogradPlan *plan) {
+    double direct;
+    *plan = (WinogradPlan){0};
+    return winograd_each_plan(lowering, node, kind, &(WinogradVisitor){keep_better, plan},
+                              &direct) &&
+           plan->cycles > 0 && plan->cycles < direct;
 }

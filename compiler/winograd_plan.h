@@ -48,6 +48,14 @@ typedef struct WinogradPlan {
     double cycles;    /* estimate for the largest batch, all threads together */
 } WinogradPlan;
 
+/* Is shown every variant, with its estimate. */
+typedef struct WinogradVisitor {
+    void (*visit)(void *context, const WinogradPlan *plan);
+    void *context;
+} WinogradVisitor;
+/* False: the algorithm cannot be used. Else *direct is the estimate for a direct convolution. */
+bool winograd_each_plan(const Lowering *lowering, const Node *node, WinogradKind kind,
+                        const WinogradVisitor *visitor, double *direct);
 /* Fills the plan with the fastest variant. Returns whether the algorithm can be used and is
  * estimated to be faster than a direct convolution. */
 bool winograd_choose(const Lowering *lowering, const Node *node, WinogradKind kind,
