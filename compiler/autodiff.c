@@ -24,7 +24,6 @@ typedef struct Derivation {
     Graph *graph;
     bool *depends;      /* by layer: computed from parameters, so its gradient is always wanted */
     bool *has_gradient; /* by layer of the storage: something has contributed */
-    const Tensor **shared; /* by layer of the storage: where its gradient lies; NULL: by itself */
 } Derivation;
 
 static const Layer *storage_layer(const Derivation *d, const Layer *layer) {
@@ -38,73 +37,6 @@ static bool contribute(Derivation *d, const Layer *layer) {
     *has_gradient = true;
     return before;
 }
-
-/* ---- Gradients that are passed on ---- */
-
-static bool reads_storage_of(const Derivation *d, const Layer *layer, const Layer *made) {
-    for (int i = 0; i < layer->input_count; i++)
-        if (storage_layer(d, layer->inputs[i]) == made)
-            return true;
-    return false;
-}
-
-/* The last layer before `layer` that reads the storage of `made` and adds to its gradient later on;
- * -1: none. */
-static int last_other_reader(const Derivation *d, const Layer *layer, const Layer *made) {
-    const Network *network = d->graph->network;
-    for (int i = layer->index - 1; i > made->index; i--) {
-        Tensor *output = d->graph->layer_tensors[i].output[1];
-        if (output && !output->view_of && reads_storage_of(d, network->layers[i], made))
-            return i;
-    }
-    return -1;
-}
-
-/* Whether the gradient of input i can lie in the memory of the gradient that the layer passes on,
- * by itself. */
-static bool can_share(const Derivation *d, const Layer *layer, int input) {
-    const Layer *made = storage_layer(d, layer->inputs[input]);
-    const LayerTensors *tensors = d->graph->layer_tensors;
-    if (!(layer->op->flags & OP_PASSES_GRADIENT) || !d->depends[made->index] ||
-        d->has_gradient[made->index] ||
-        !tensor_same_extents(tensors[made->index].output[1], tensors[layer->index].output[1]))
-        return false;
-    for (int i = 0; i < layer->input_count; i++)
-        if (i != input && storage_layer(d, layer->inputs[i]) == made)
-            return false;
-    return true;
-}
-
-/* Whether gradients of two layers can lie in one place: what others add to one of them must come
- * after the other has been read, which is when its layer is differentiated. */
-static bool agree(const Derivation *d, const Layer *layer, const Layer *a, const Layer *b) {
-    return last_other_reader(d, layer, a) < b->index && last_other_reader(d, layer, b) < a->index;
-}
-
-/* The same beside the other inputs that can, and beside what shares the memory already. */
-static bool shares_gradient(const Derivation *d, const Layer *layer, int input) {
-    const Layer *made = storage_layer(d, layer->inputs[input]);
-    if (!can_share(d, layer, input))
-        return false;
-    for (int i = 0; i < layer->input_count; i++)
-        if (i != input && can_share(d, layer, i) &&
-            !agree(d, layer, made, storage_layer(d, layer->inputs[i])))
-            return false;
-    const Tensor *memory = tensor_storage(output_gradient(d->graph, layer));
-    for (int i = 1; i < layer->index; i++)
-        if (d->shared[i] == memory && !agree(d, layer, made, d->graph->network->layers[i]))
-            return false;
-    return true;
-}
-
-static void share_gradient(Derivation *d, const Layer *layer, int input) {
-    const Layer *made = storage_layer(d, layer->inputs[input]);
-    Tensor *gradient = output_gradient(d->graph, made);
-    gradient->view_of = output_gradient(d->graph, layer);
-    d->shared[made->index] = tensor_storage(gradient);
-}
-
-/* ---- Nodes ---- */
 
 /* Whether one node makes the gradients of the parameters and of the input. */
 static bool gradients_together(const Derivation *d, const Layer *layer) {
@@ -120,16 +52,8 @@ static bool is_trainable(const Derivation *d, const Layer *layer) {
 
 static void add_data_gradients(Derivation *d, const Layer *layer) {
     Graph *graph = d->graph;
-    bool *shared = ARENA_ARRAY(graph->arena, bool, (size_t)layer->input_count);
-    for (int i = 0; i < layer->input_count; i++)
-        shared[i] = shares_gradient(d, layer, i);
     for (int i = 0; i < layer->input_count; i++) {
         const Layer *input = layer->inputs[i];
-        if (shared[i]) {
-            share_gradient(d, layer, i);
-            contribute(d, input);
-            continue;
-        }
         ProgramId program = d->depends[input->index] ? PROGRAM_BACKWARD : PROGRAM_BACKWARD_INPUT;
         Node *node = graph_layer_node(graph, program, NODE_DATA_GRADIENT, layer);
         node->input = i;
@@ -179,8 +103,7 @@ void graph_derive_gradients(Graph *graph) {
     const Network *network = graph->network;
     size_t count = (size_t)network->layer_count;
     Derivation d = {graph, ARENA_ARRAY(graph->arena, bool, count),
-                    ARENA_ARRAY(graph->arena, bool, count),
-                    ARENA_ARRAY(graph->arena, const Tensor *, count)};
+                    ARENA_ARRAY(graph->arena, bool, count)};
     for (int i = 1; i < network->layer_count; i++) {
         const Layer *layer = network->layers[i];
         d.depends[i] = layer->parameter_count > 0;

@@ -373,7 +373,7 @@ void lower_contraction(Lowering *lowering, const Contraction *contraction) {
     if (lowering->options->level > 0) {
         if (contraction_split_blocks(&plan)) {
             contraction_sides(&plan);
-            plan.tile = contraction_choose_tile(&plan);
+            plan.tile = contraction_tuned_tile(&plan);
             if (plan.tile.in_parts) {
                 contraction_split_parts(&plan);
                 contraction_sides(&plan);

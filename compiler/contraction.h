@@ -52,7 +52,9 @@ typedef struct Tile {
     int row_dim;    /* tiled by `rows`; -1: none */
     int column_dim; /* tiled by `columns`; -1: none, or BROADCAST: consecutive vectors along
                        vector_dim. Else BROADCAST has a vector_dim of exactly one vector. */
-    int rows;
+    int line_dim; /* -1: none. Else the rows are `lines` of this dimension times `rows` of row_dim,
+                     all of it: small images, whose single rows would use a weight too few times */
+    int rows, lines;
     int columns;
     /* The sum is taken in parts, each of a few hundred terms, which are added up in the result's
      * memory: loops over the parts go outside those over most of the results, so that operands of

@@ -15,7 +15,7 @@ typedef struct Emission {
     int first_inner; /* reduced dims from here on run inside the tile */
     int first_part;  /* outer dims from here on run inside the loops over the parts of the sum */
     bool clearing;   /* in_parts: what is emitted sets the results to zero */
-    int rows, columns, lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
+    int rows, lines, columns, lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
 } Emission;
 
 /* The offset of an element of a side at the indices of e->dims. */

@@ -10,6 +10,8 @@
 #define CYCLES_PER_STEP 1.0    /* counting and branching of the loop around it */
 #define CYCLES_PER_SCALAR 0.05 /* what of a load does not hide behind the multiply-adds */
 #define CYCLES_PER_VECTOR 0.4
+#define FIRST_LEVEL_CACHE 32768       /* bytes of one core's that an operand may fill */
+#define CYCLES_PER_STREAMED_VECTOR 4.0 /* from the second level */
 #define CYCLES_PER_COPIED_ELEMENT 1.5
 #define CYCLES_PER_RESULT 1.0
 #define CYCLES_PER_VECTOR_LANE 0.25 /* a result that is stored in vectors */
@@ -66,18 +68,27 @@ static StepLoads step_loads(const ContractionPlan *plan, const Tile *tile, int r
     return loads;
 }
 
+/* All the weights do not stay in the first-level cache from one tile to the next. */
+static bool streams_vectors(const ContractionPlan *plan, const Tile *tile) {
+    const Tensor *tensor = plan->side[tile->vector_side].operand->tensor;
+    return tile->form == TILE_BROADCAST && !tensor->per_example &&
+           (double)tensor->elements * sizeof(float) > FIRST_LEVEL_CACHE;
+}
+
 /* Cycles of one step of a tile: all its multiply-adds for one combination of the reduced dims. */
 static double step_cycles(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
     StepLoads loads = step_loads(plan, tile, rows, columns);
     double fmas = (double)rows * columns / FMAS_PER_CYCLE;
     double loading = (loads.scalars + loads.vectors) / LOADS_PER_CYCLE;
+    if (streams_vectors(plan, tile))
+        loading = largest(loading, loads.vectors * CYCLES_PER_STREAMED_VECTOR);
     return largest(FMA_LATENCY, largest(fmas, loading)) + CYCLES_PER_STEP +
            loads.scalars * CYCLES_PER_SCALAR + loads.vectors * CYCLES_PER_VECTOR;
 }
 
 /* Sum of step cycles over the blocks that a dimension of `extent` falls into. */
 static double blocks_cycles(const ContractionPlan *plan, const Tile *tile, int64_t row_extent,
-                            bool row_is_batch, int64_t column_extent) {
+                            bool row_is_batch, int64_t column_extent, int lines) {
     int64_t row_blocks = row_extent / tile->rows, row_rest = row_extent % tile->rows;
     int64_t column_blocks = column_extent / tile->columns;
     int column_rest = (int)(column_extent % tile->columns);
@@ -87,12 +98,30 @@ static double blocks_cycles(const ContractionPlan *plan, const Tile *tile, int64
         double count = rest ? (column_rest > 0) : (double)column_blocks;
         if (count == 0)
             continue;
-        sum += count * (double)row_blocks * step_cycles(plan, tile, tile->rows, columns);
+        sum += count * (double)row_blocks * step_cycles(plan, tile, tile->rows * lines, columns);
         if (row_rest > 0)
-            sum += count * (row_is_batch ? (double)row_rest * step_cycles(plan, tile, 1, columns)
-                                         : step_cycles(plan, tile, (int)row_rest, columns));
+            sum += count * (row_is_batch ? (double)row_rest * step_cycles(plan, tile, lines, columns)
+                                         : step_cycles(plan, tile, (int)row_rest * lines, columns));
     }
     return sum * (row_rest > 0 ? REMAINDER : 1) * (column_rest > 0 ? REMAINDER : 1);
+}
+
+/* The same for all lines. */
+static double lines_cycles(const ContractionPlan *plan, const Tile *tile, int64_t row_extent,
+                           bool row_is_batch, int64_t column_extent) {
+    if (tile->line_dim < 0)
+        return blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, 1);
+    const PlanDim *line = &plan->dims[tile->line_dim];
+    int64_t rest = line->extent % tile->lines;
+    double sum = (double)(line->extent / tile->lines) *
+                 blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, tile->lines);
+    if (rest == 0)
+        return sum;
+    double last = line->batch ? (double)rest * blocks_cycles(plan, tile, row_extent, row_is_batch,
+                                                             column_extent, 1)
+                              : blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent,
+                                              (int)rest);
+    return (sum + last) * REMAINDER;
 }
 
 static double copied_elements(const ContractionPlan *plan, const Tile *tile) {
@@ -148,7 +177,8 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
     for (int d = 0; d < plan->dim_count; d++) {
         if (!plan->dims[d].reduce)
             results *= (double)plan->dims[d].extent;
-        bool tiled = d == tile->vector_dim || d == tile->row_dim || d == tile->column_dim;
+        bool tiled = d == tile->vector_dim || d == tile->row_dim || d == tile->column_dim ||
+                     d == tile->line_dim;
         if (!tiled)
             repeats *= (double)plan->dims[d].extent;
     }
@@ -161,10 +191,10 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
     double cycles;
     if (tile->form != TILE_DOT) {
         columns = tile->column_dim >= 0 ? columns : vectors;
-        cycles = repeats * blocks_cycles(plan, tile, row_extent, row_is_batch, columns);
+        cycles = repeats * lines_cycles(plan, tile, row_extent, row_is_batch, columns);
     } else {
         cycles = repeats * (double)vectors *
-                 blocks_cycles(plan, tile, row_extent, row_is_batch, columns);
+                 lines_cycles(plan, tile, row_extent, row_is_batch, columns);
         result_cycles += CYCLES_PER_LANE_SUM * (length > 1);
     }
     if (streams(plan, tile) && !can_store_vectors(plan, tile))
@@ -183,7 +213,7 @@ static bool fits_cache(const ContractionPlan *plan, const Tile *tile) {
 
 static bool fits_registers(const ContractionPlan *plan, const Tile *tile) {
     int held = tile->form == TILE_LANES ? tile->rows : tile->columns;
-    int needed = tile->rows * tile->columns + held + 1;
+    int needed = tile->rows * tile->lines * tile->columns + held + 1;
     return needed <= plan->lowering->options->registers;
 }
 
@@ -192,6 +222,7 @@ static void try_sizes(const ContractionPlan *plan, Tile tile, const TileVisitor 
     int length = plan->lowering->options->vector_length;
     int64_t row_limit = tile.row_dim >= 0 ? plan->dims[tile.row_dim].extent : 1;
     int64_t column_limit = 1;
+    tile.lines = 1;
     if (tile.form == TILE_BROADCAST && tile.column_dim < 0)
         column_limit = whole_vectors(plan->dims[tile.vector_dim].extent, length);
     else if (tile.column_dim >= 0)
@@ -222,6 +253,31 @@ static bool can_be_column(const ContractionPlan *plan, const Tile *tile, int d) 
            plan->side[!tile->vector_side].coefficient[d] == 0;
 }
 
+#define MAX_LINES 4
+
+/* Whole rows of a small image together with those of the next lines or images. */
+static void try_lines(const ContractionPlan *plan, Tile tile, const TileVisitor *visitor) {
+    const Side *vectors = &plan->side[tile.vector_side], *other = &plan->side[!tile.vector_side];
+    int64_t rows = plan->dims[tile.row_dim].extent, columns = plan->dims[tile.column_dim].extent;
+    if (rows * 2 > MAX_ROWS || plan->dims[tile.row_dim].batch || !plan->contraction->to_result)
+        return;
+    tile.rows = (int)rows;
+    for (int d = 0; d < plan->dim_count; d++) {
+        bool usable = d != tile.row_dim && d != tile.column_dim && d != tile.vector_dim &&
+                      is_outer(plan, d) && vectors->coefficient[d] == 0 &&
+                      other->coefficient[d] != 0;
+        tile.line_dim = d;
+        for (tile.lines = 2; usable && tile.lines <= MAX_LINES; tile.lines++)
+            for (tile.columns = 1; tile.columns <= MAX_COLUMNS && tile.columns <= columns;
+                 tile.columns++) {
+                if (tile.lines > plan->dims[d].extent || !fits_registers(plan, &tile))
+                    break;
+                tile.cycles = estimate(plan, &tile);
+                visitor->visit(visitor->context, plan, &tile);
+            }
+    }
+}
+
 static void try_rows(const ContractionPlan *plan, Tile tile, const TileVisitor *visitor) {
     tile.row_dim = -1;
     try_sizes(plan, tile, visitor);
@@ -230,6 +286,8 @@ static void try_rows(const ContractionPlan *plan, Tile tile, const TileVisitor *
         if (d != tile.vector_dim && d != tile.column_dim && is_outer(plan, d)) {
             tile.row_dim = d;
             try_sizes(plan, tile, visitor);
+            if (tile.form == TILE_BROADCAST && tile.column_dim >= 0)
+                try_lines(plan, tile, visitor);
         }
 }
 
@@ -245,6 +303,7 @@ static void try_broadcast(const ContractionPlan *plan, int side, int d, const Ti
                  .vector_dim = d,
                  .pack = !direct,
                  .row_dim = -1,
+                 .line_dim = -1,
                  .column_dim = -1};
     try_rows(plan, tile, visitor);
     if (plan->dims[d].extent != plan->lowering->options->vector_length)
@@ -259,7 +318,8 @@ static void try_lanes(const ContractionPlan *plan, int d, const TileVisitor *vis
     if (!is_outer(plan, d) || plan->dims[d].extent != plan->lowering->options->vector_length ||
         a->coefficient[d] != 1 || b->coefficient[d] != 1 || plan->result.coefficient[d] != 1)
         return;
-    Tile tile = {.form = TILE_LANES, .vector_dim = d, .row_dim = -1, .column_dim = -1};
+    Tile tile = {.form = TILE_LANES, .vector_dim = d, .row_dim = -1,
+                 .line_dim = -1, .column_dim = -1};
     try_rows(plan, tile, visitor);
 }
 
@@ -287,6 +347,7 @@ static void try_dot(const ContractionPlan *plan, int d, const TileVisitor *visit
                  .vector_side = side,
                  .vector_dim = d,
                  .row_dim = -1,
+                 .line_dim = -1,
                  .column_dim = -1};
     try_sizes(plan, tile, visitor);
     int count = plan->dim_count;
@@ -429,7 +490,8 @@ static void keep_best(void *context, const ContractionPlan *plan, const Tile *ti
 }
 
 Tile contraction_choose_tile(const ContractionPlan *plan) {
-    Tile best = {.form = TILE_NONE, .vector_dim = -1, .row_dim = -1, .column_dim = -1};
+    Tile best = {.form = TILE_NONE, .vector_dim = -1, .row_dim = -1,
+                 .line_dim = -1, .column_dim = -1};
     contraction_each_tile(plan, &(TileVisitor){keep_best, &best});
     contraction_complete_tile(plan, &best);
     return best;

@@ -18,6 +18,13 @@ static Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *
 }
 
 
+static Expr *open_unless_single(Builder *b, const char *letter, int64_t extent, int *opened) {
+    if (extent == 1)
+        return integer(b, 0);
+    ++*opened;
+    return open_loop(b, LOOP_INDEPENDENT, letter, extent);
+}
+
 static bool depends(const Side *side, int d) {
     return d >= 0 && side->coefficient[d] != 0;
 }
@@ -34,6 +41,29 @@ static Expr *shift_dim(Emission *e, int d, Expr *index) {
 static void restore_dim(Emission *e, int d, Expr *block) {
     if (d >= 0)
         e->dims[d] = block;
+}
+
+/* Loops over the rows of the tile, of all its lines: their number. close_rows lets the dimensions
+ * stand for the block again. */
+typedef struct Rows {
+    Expr *line_block, *row_block;
+} Rows;
+
+static Expr *open_rows(Emission *e, bool unrolled, Rows *rows, int *opened) {
+    Builder *b = e->b;
+    const Tile *tile = &e->plan->tile;
+    Expr *v = unrolled ? open_unrolled(b, "v", e->lines, opened)
+                       : open_unless_single(b, "v", e->lines, opened);
+    Expr *u = unrolled ? open_unrolled(b, "u", e->rows, opened)
+                       : open_unless_single(b, "u", e->rows, opened);
+    rows->line_block = shift_dim(e, tile->line_dim, v);
+    rows->row_block = shift_dim(e, tile->row_dim, u);
+    return plus(b, times(b, v, integer(b, e->rows)), u);
+}
+
+static void close_rows(Emission *e, const Rows *rows) {
+    restore_dim(e, e->plan->tile.row_dim, rows->row_block);
+    restore_dim(e, e->plan->tile.line_dim, rows->line_block);
 }
 
 /* Vector number `column` of a side: along the vector dimension, or in the next blocks. */
@@ -59,27 +89,25 @@ static void emit_broadcast_step(Emission *e, Buffer *sum) {
     bool by_row = depends(vectors, tile->row_dim);
     int64_t extent = e->columns;
     Buffer *held = NULL;
-    if (!by_row && e->rows > 1) {
+    if (!by_row && e->rows * e->lines > 1) {
         int opened = 0;
         held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
         Expr *t = open_unrolled(b, "t", extent, &opened);
-        store_at(b, held, 1, &t, load_vector(e, vectors, t),
-                 false);
+        store_at(b, held, 1, &t, load_vector(e, vectors, t), false);
         close_blocks(b, opened);
     }
     int opened = 0;
-    Expr *u = open_unrolled(b, "u", e->rows, &opened);
-    Expr *block = shift_dim(e, tile->row_dim, u);
+    Rows rows;
+    Expr *row = open_rows(e, true, &rows, &opened);
     Expr *offset = side_offset(e, scalars);
     Expr *scalar = load_at(b, scalars->buffer, 1, &offset);
     Expr *set = declare(b, "scalar", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_SET", 1, &scalar));
     Expr *t = open_unrolled(b, "t", extent, &opened);
-    Expr *vector = held ? load_at(b, held, 1, &t)
-                        : load_vector(e, vectors, t);
-    Expr *place[2] = {u, t};
+    Expr *vector = held ? load_at(b, held, 1, &t) : load_vector(e, vectors, t);
+    Expr *place[2] = {row, t};
     store_at(b, sum, 2, place, times(b, set, vector), true);
     close_blocks(b, opened);
-    restore_dim(e, tile->row_dim, block);
+    close_rows(e, &rows);
 }
 
 /* The same for DOT and LANES: both factors are vectors along the vector dimension. */
@@ -121,7 +149,7 @@ static int open_reduced(Emission *e, int from, int to) {
 static void emit_spill(Emission *e, Buffer *sum, Buffer *tile, bool add) {
     Builder *b = e->b;
     int opened = 0;
-    Expr *u = open_unrolled(b, "u", e->rows, &opened);
+    Expr *u = open_unrolled(b, "u", e->rows * e->lines, &opened);
     Expr *t = open_unrolled(b, "t", e->columns, &opened);
     Expr *from[2] = {u, t};
     Expr *vector = load_at(b, sum, 2, from);
@@ -165,23 +193,16 @@ static void emit_clear(Emission *e, Buffer *buffer, int64_t columns, bool unroll
     int opened = 0;
     Expr *place[2];
     if (unroll) {
-        place[0] = open_unrolled(b, "u", e->rows, &opened);
+        place[0] = open_unrolled(b, "u", e->rows * e->lines, &opened);
         place[1] = open_unrolled(b, "t", columns, &opened);
         store_at(b, buffer, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
     } else {
-        place[0] = open_loop(b, LOOP_SERIAL, "u", e->rows);
+        place[0] = open_loop(b, LOOP_SERIAL, "u", e->rows * e->lines);
         place[1] = open_loop(b, LOOP_INDEPENDENT, "lane", columns);
         opened = 2;
         store_at(b, buffer, 2, place, number(b, 0), false);
     }
     close_blocks(b, opened);
-}
-
-static Expr *open_unless_single(Builder *b, const char *letter, int64_t extent, int *opened) {
-    if (extent == 1)
-        return integer(b, 0);
-    ++*opened;
-    return open_loop(b, LOOP_INDEPENDENT, letter, extent);
 }
 
 /* Every element of the tile to the node. The inner loop runs along the result's memory. */
@@ -193,16 +214,14 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
     bool row_inner = t->row_dim >= 0 && e->plan->result.coefficient[t->row_dim] == 1;
     int opened = 0;
     Expr *column = columns ? open_unless_single(b, "t", e->columns, &opened) : integer(b, 0);
-    Expr *u = NULL, *lane = NULL;
-    if (row_inner) {
+    Rows rows;
+    Expr *row, *lane = NULL;
+    if (row_inner)
         lane = open_unless_single(b, "lane", width, &opened);
-        u = open_unless_single(b, "u", e->rows, &opened);
-    } else {
-        u = open_unless_single(b, "u", e->rows, &opened);
+    row = open_rows(e, false, &rows, &opened);
+    if (!row_inner)
         lane = open_unless_single(b, "lane", width, &opened);
-    }
-    Expr *place[2] = {u, plus(b, times(b, column, integer(b, width)), lane)};
-    Expr *row_block = shift_dim(e, t->row_dim, u);
+    Expr *place[2] = {row, plus(b, times(b, column, integer(b, width)), lane)};
     Expr *column_block = columns ? shift_dim(e, t->column_dim, column) : NULL;
     Expr *lane_block = lanes ? shift_dim(e, t->vector_dim, lane) : NULL;
     contraction_finish(e->plan, e->dims, load_at(b, tile, 2, place));
@@ -210,7 +229,7 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
         restore_dim(e, t->vector_dim, lane_block);
     if (columns)
         restore_dim(e, t->column_dim, column_block);
-    restore_dim(e, t->row_dim, row_block);
+    close_rows(e, &rows);
     close_blocks(b, opened);
 }
 
@@ -237,14 +256,14 @@ static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
 static bool is_brief(const Emission *e, int d) {
     const PlanDim *dim = &e->plan->dims[d];
     int64_t step = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim ? e->length : 1;
-    return !dim->batch && dim->extent / step * e->rows * e->columns <= BRIEF;
+    return !dim->batch && dim->extent / step * e->rows * e->lines * e->columns <= BRIEF;
 }
 
 /* The sums over e->reduced[from...) in registers; returns their array. */
 static Buffer *emit_sums(Emission *e, int from) {
     Builder *b = e->b;
     ContractionPlan *plan = e->plan;
-    int64_t extent[2] = {e->rows, e->columns};
+    int64_t extent[2] = {(int64_t)e->rows * e->lines, e->columns};
     Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
     emit_clear(e, sum, e->columns, true);
     int last = e->reduced_count - 1 > from ? e->reduced_count - 1 : from;
@@ -276,7 +295,7 @@ static void emit_tile(Emission *e) {
     Builder *b = e->b;
     const Tile *form = &e->plan->tile;
     int64_t width = form->form != TILE_DOT ? (int64_t)e->columns * e->length : e->columns;
-    int64_t tile_extent[2] = {e->rows, width};
+    int64_t tile_extent[2] = {(int64_t)e->rows * e->lines, width};
     Buffer *tile = declare_array(b, "tile", TYPE_REAL, 2, tile_extent);
     bool split = e->first_inner > 0;
     if (split)
@@ -373,6 +392,8 @@ static void emit_outer(Emission *e, int at) {
         emit_blocks(e, at, d, &e->lanes, tile->columns * e->length);
     } else if (d == tile->row_dim) {
         emit_blocks(e, at, d, &e->rows, tile->rows);
+    } else if (d == tile->line_dim) {
+        emit_blocks(e, at, d, &e->lines, tile->lines);
     } else if (d == tile->column_dim) {
         emit_blocks(e, at, d, &e->columns, tile->columns);
     } else {
@@ -499,7 +520,7 @@ static void emit_finish(Emission *e) {
 void contraction_emit_tiled(ContractionPlan *plan) {
     Emission e = {.plan = plan, .b = plan->lowering->builder};
     e.length = plan->lowering->options->vector_length;
-    e.rows = e.columns = 1;
+    e.rows = e.lines = e.columns = 1;
     e.lanes = e.length;
     order_outer(&e);
     e.reduced_count = list_dims(plan, true, e.reduced);

@@ -103,11 +103,10 @@ int node_tensor_capacity(const Node *node) {
 int node_reads(const Node *node, Tensor **tensors, int capacity) {
     TensorList list = {tensors, 0, capacity};
     bool gradient = node->role == NODE_DATA_GRADIENT;
-    bool instead = (node->op->flags & OP_SAVES_FOR_INPUT) && node->saved[0];
-    if (!gradient || ((node->op->flags & OP_GRADIENT_READS_INPUT) && !instead))
+    if (!gradient || (node->op->flags & OP_GRADIENT_READS_INPUT))
         for (int i = 0; i < node->input_count; i++)
             list_add(&list, node->x[i]);
-    if (gradient && (node->op->flags & OP_GRADIENT_READS_OUTPUT))
+    if (gradient && ((node->op->flags & OP_GRADIENT_READS_OUTPUT) || node->through_positive))
         list_add(&list, node->y);
     for (int i = 0; i < MAX_PARAMETERS; i++)
         list_add(&list, node->parameters[i]);

@@ -98,6 +98,7 @@ struct Node {
     Tensor *dy;
     Tensor *dx;      /* of x[input] */
     int input;       /* the data gradient is that of this input */
+    bool through_positive; /* OP_SELECTS: dy counts where y > 0 only (simplify.c) */
     bool accumulate; /* dx already holds the gradient through other consumers: add */
     Tensor *parameter_gradients[MAX_PARAMETERS]; /* NULL for running statistics */
     /* A parameter gradient that updates parameters[0] instead of being stored (update.h). */

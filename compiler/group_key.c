@@ -139,6 +139,7 @@ static void add_node(Naming *naming, LayerKeys *layers, const Node *node) {
     add_number(key, node->stored);
     add_number(key, node->input);
     add_number(key, node->accumulate);
+    add_number(key, node->through_positive);
     add_number(key, node->add_loss);
     text_add_bytes(key, (const char *)&node->loss_weight, sizeof node->loss_weight);
     text_add_bytes(key, (const char *)&node->label_smoothing, sizeof node->label_smoothing);

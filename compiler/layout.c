@@ -100,12 +100,16 @@ static void block_activations(Assignment *a) {
     }
 }
 
-/* What the forward pass saves for each element of the output lies as that does, without a halo. */
+/* What the forward pass saves for each element of the output lies in blocks if output or input do. */
 static void block_saved(Assignment *a, const Node *node) {
     (void)a;
+    const Layout *layout = &tensor_storage(node->y)->layout;
+    if (layout->blocked_axis == NOT_BLOCKED)
+        layout = &tensor_storage(node->x[0])->layout;
     for (int i = 0; i < MAX_SAVED; i++)
         if (node->saved[i] && node->saved[i]->per_example)
-            node->saved[i]->layout = tensor_storage(node->y)->layout;
+            node->saved[i]->layout =
+                (Layout){.blocked_axis = layout->blocked_axis, .block = layout->block};
 }
 
 /* ---- Weights ---- */

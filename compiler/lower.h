@@ -33,6 +33,7 @@ typedef struct LowerOptions {
     bool winograd;     /* convolutions by minimal filtering where that is faster */
     int threads;
     int max_batch;
+    struct Tuning *tuning; /* --tune; NULL: the models' choices */
 } LowerOptions;
 
 struct Lowering {

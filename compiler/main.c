@@ -6,12 +6,14 @@
 #include "expand.h"
 #include "explain.h"
 #include "fuse.h"
+#include "inplace.h"
 #include "layout.h"
 #include "list.h"
 #include "options.h"
 #include "output.h"
 #include "recompute.h"
 #include "schedule.h"
+#include "simplify.h"
 #include "update.h"
 
 #include <stdio.h>
@@ -122,6 +124,8 @@ static LowerOptions lower_options(const Compilation *compilation) {
 static bool build_graph(Compilation *compilation) {
     compilation->graph =
         graph_build(compilation->arena, compilation->network, compilation->options->infer_only);
+    if (option_pass_enabled(compilation->options, PASS_SIMPLIFY))
+        simplify_graph(compilation->graph);
     if (compilation->dropped)
         recompute_apply(compilation->graph, compilation->dropped,
                         option_pass_enabled(compilation->options, PASS_FUSE));
@@ -155,6 +159,13 @@ static bool fuse(Compilation *compilation) {
             fuse_program(compilation->arena, &compilation->graph->programs[i], enabled);
     if (dump_wanted(compilation, "fuse"))
         dump_groups(compilation);
+    return true;
+}
+
+static bool share_in_place(Compilation *compilation) {
+    if (option_pass_enabled(compilation->options, PASS_INPLACE))
+        for (int i = 0; i < PROGRAM_COUNT; i++)
+            share_memory_in_place(compilation->arena, &compilation->groups[i]);
     return true;
 }
 
@@ -242,7 +253,7 @@ static bool plan(Compilation *compilation) {
 
 /* From the graph to the memory plan, in this order. */
 static bool (*const planned[])(Compilation *compilation) = {
-    build_graph, fuse, lower, vectorise, parallelise, share_kernels, plan};
+    build_graph, fuse, share_in_place, lower, vectorise, parallelise, share_kernels, plan};
 
 static bool make_program(Compilation *compilation) {
     bool good = true;

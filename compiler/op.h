@@ -127,10 +127,11 @@ typedef enum OpFlags {
     OP_CONVOLUTION = 1 << 9, /* windows of x times parameters[0], as in ops/convolution.h */
     OP_EXAMPLE_LANES = 1 << 13, /* its loops can have examples innermost (BATCH_AXIS) */
     OP_READS_FLAT = 1 << 10, /* reads x, and writes dx, as one vector in C order */
+    OP_POSITIVE_PART = 1 << 15, /* RELU */
+    OP_SELECTS = 1 << 16, /* each output is one of the inputs; can take over a RELU's derivative */
     OP_PASSES_GRADIENT = 1 << 12, /* dx is dy, for every input */
     OP_GRADIENTS_TOGETHER = 1 << 11, /* lower_data_gradient makes the parameters' gradients too */
-    OP_UPDATES = 1 << 14, /* the weight's gradient can be handed to the optimizer: node->step */
-    OP_SAVES_FOR_INPUT = 1 << 8 /* where it saves something, the data gradient does not read x */
+    OP_UPDATES = 1 << 14 /* the weight's gradient can be handed to the optimizer: node->step */
 } OpFlags;
 
 typedef struct OpDef {

@@ -195,7 +195,7 @@ void winograd_emit_convolution(WinogradEmission *e) {
 
 bool winograd_lower(Lowering *lowering, const Node *node, WinogradKind kind) {
     WinogradPlan plan;
-    if (!winograd_choose(lowering, node, kind, &plan))
+    if (!winograd_tuned(lowering, node, kind, &plan))
         return false;
     WinogradEmission e = {.plan = &plan, .lowering = lowering, .b = lowering->builder};
     if (kind == WINOGRAD_WEIGHT_GRADIENT)

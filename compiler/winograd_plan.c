@@ -12,7 +12,7 @@
 #define CYCLES_PER_TILE 30.0  /* until its pipeline is full */
 #define CYCLES_PER_INPUT 8.0  /* per vector of a transformed tile: loads, sums, a store */
 #define CYCLES_PER_OUTPUT 5.0
-#define CYCLES_PER_FILTER 14.0
+#define CYCLES_PER_FILTER 12.0
 #define CYCLES_PER_PART 3.0       /* the same where it stays in the cache */
 #define CYCLES_PER_TURNED 10.0    /* per vector gathered from filters that are transposed */
 #define CYCLES_PER_REGION 10000.0 /* waking the threads and waiting for them */
@@ -164,8 +164,9 @@ static double row_reals(const WinogradPlan *plan) {
            (double)(plan->slab * plan->portion + plan->columns * plan->length);
 }
 
-/* Reals that come from or go to what lies behind the cache. Filters are read once for each portion
- * (sums read and written); what of a portion does not fit the cache is written and read. */
+/* Reals that come from or go to what lies behind the cache. Filters are read once to be made and
+ * once for each portion (sums read and written); what of a portion does not fit the cache is
+ * written and read. */
 static double memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double filters = filter_vectors(plan) * plan->length;
@@ -180,7 +181,8 @@ static double memory_cycles(const Search *search) {
         reals += portions_of(search) * (weights > CACHE_REALS ? plan->extent : 1) * weights;
         reals += fits ? 0 : groups * slabs / 2;
     } else if (shared || filters > CACHE_REALS) {
-        reals += portions_of(search) * filters * (plan->kind == WINOGRAD_WEIGHT_GRADIENT ? 2 : 1);
+        double ways = plan->kind == WINOGRAD_WEIGHT_GRADIENT ? 2 : 1;
+        reals += filters * (ways * portions_of(search) + 1);
     }
     return reals / REALS_PER_CYCLE;
 }

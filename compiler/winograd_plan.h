@@ -60,5 +60,8 @@ bool winograd_each_plan(const Lowering *lowering, const Node *node, WinogradKind
  * estimated to be faster than a direct convolution. */
 bool winograd_choose(const Lowering *lowering, const Node *node, WinogradKind kind,
                      WinogradPlan *plan);
+/* As --tune asks for; the same without it (winograd_tune.c). */
+bool winograd_tuned(const Lowering *lowering, const Node *node, WinogradKind kind,
+                    WinogradPlan *plan);
 
 #endif

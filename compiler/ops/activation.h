@@ -7,7 +7,7 @@
 /* Defines op_<identifier> from two functions:
  *   Expr *<identifier>_y(Builder *b, const Layer *layer, Expr *x)             the value,
  *   Expr *<identifier>_dx(Builder *b, const Layer *layer, Expr *v, Expr *dy)  the gradient,
- * where v is x for reads = OP_GRADIENT_READS_INPUT and y for OP_GRADIENT_READS_OUTPUT: an
+ * where v is x for reads with OP_GRADIENT_READS_INPUT and y with OP_GRADIENT_READS_OUTPUT: an
  * activation that is differentiated by its output lets go of its input. The further arguments are
  * initialisers of the OpDef: name, summary, samples, attributes. */
 #define ACTIVATION(identifier, reads, ...)                                                         \
@@ -20,7 +20,7 @@
                                          Expr *const *x, Expr *y, Expr *dy, Expr *const *index) {  \
         (void)input;                                                                               \
         (void)index;                                                                               \
-        Expr *v = (reads) == OP_GRADIENT_READS_INPUT ? x[0] : y;                                   \
+        Expr *v = ((reads) & OP_GRADIENT_READS_INPUT) ? x[0] : y;                                   \
         return identifier##_dx(lowering->builder, node->layer, v, dy);                             \
     }                                                                                              \
     const OpDef op_##identifier = {.flags = (reads),                                               \

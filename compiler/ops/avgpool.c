@@ -94,7 +94,7 @@ static void avgpool_forward(Lowering *lowering, const Node *node) {
     bool unrolled = lower_sum_type(lowering) == TYPE_REAL && is_unrolled(window);
     Expr *index[MAX_AXES];
     index[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
-    Channels channels = channels_open(lowering, node->y);
+    Channels channels = channels_open(lowering, pooling_layout(node->x[0], node->y));
     int opened = 1 + channels.opened + pooling_open_outputs(lowering, window, index);
     ClippedWindow clipped = pooling_clip(lowering, window, index);
     ChannelValue sums = {.name = NULL};
@@ -114,7 +114,7 @@ static void spread_tile(Lowering *lowering, const Node *node) {
     const Window *window = &node->layer->window;
     Expr *output[MAX_AXES];
     output[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
-    Channels channels = channels_open(lowering, node->dy);
+    Channels channels = channels_open(lowering, pooling_layout(node->dx, node->dy));
     int opened = 1 + channels.opened + pooling_open_outputs(lowering, window, output);
     opened += channels_open_lanes(&channels, &output[AXIS_CHANNEL]);
     Expr *count = number(b, (double)pooling_taps(window));
@@ -134,7 +134,7 @@ static void gather_shares(Lowering *lowering, const Node *node) {
     const Window *window = &node->layer->window;
     Expr *input[MAX_AXES], *output[MAX_AXES];
     output[AXIS_BATCH] = input[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
-    Channels channels = channels_open(lowering, node->dx);
+    Channels channels = channels_open(lowering, pooling_layout(node->dx, node->dy));
     int opened = 1 + channels.opened + open_space(lowering, LOOP_INDEPENDENT, node->dx, input);
     ChannelValue sum = channel_zero(&channels, "sum", lower_sum_type(lowering));
     LoopKind kind = channels.lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;

@@ -1,30 +1,17 @@
-/* Maximum pooling. The gradient is gathered, so that every element of dx is written once:
- *   windows that tile the input    all elements of a window together, its maximum found again
- *   one window over all            the same, with loops over the window
- *   windows that overlap           the sum over the windows around an element, where the forward pass
- *                                  has saved the number of each window's maximum in scan order
- * Blocks of channels are innermost. NaN counts as larger than everything. */
+/* Maximum pooling. The training forward pass saves the number of each window's maximum in scan order.
+ * The gradient is gathered, so that every element of dx is written once:
+ *   windows that tile the input    all elements of a window together
+ *   windows that overlap           the sum over the windows around an element
+ *   one window over all (GMP)      nothing is saved, the maximum is found again
+ * Lanes (of channels, or examples) are innermost. NaN counts as larger than everything. */
 #include "channels.h"
 #include "common.h"
 #include "pooling.h"
 
 #define LARGEST_BYTE 255
 
-typedef enum Gathering { GATHER_TILE, GATHER_WHOLE, GATHER_SAVED } Gathering;
-
-static Gathering gathering_of(const Window *window) {
-    if (!pooling_tiles_input(window))
-        return GATHER_SAVED;
-    for (int axis = 0; axis < window->rank; axis++)
-        if (window->output[axis] > 1)
-            return pooling_taps(window) <= POOLING_UNROLLED ? GATHER_TILE : GATHER_SAVED;
-    return GATHER_WHOLE;
-}
-
 int maximum_pooling_saved(const Layer *layer, SavedSpec *specs) {
     const Shape *shape = &layer->output;
-    if (gathering_of(&layer->window) != GATHER_SAVED)
-        return 0;
     specs[0] = (SavedSpec){.dims = {.rank = shape->rank},
                            .per_example = true,
                            .byte = pooling_taps(&layer->window) <= LARGEST_BYTE};
@@ -57,7 +44,7 @@ static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool p
     } else {
         m->output[AXIS_BATCH] = open_batch(lowering->builder, LOOP_INDEPENDENT);
     }
-    m->channels = channels_open(lowering, node->y);
+    m->channels = channels_open(lowering, pooling_layout(node->x[0], node->y));
     return 1 + m->channels.opened + pooling_open_outputs(lowering, m->window, m->output);
 }
 
@@ -246,17 +233,29 @@ static Expr *passed(Builder *b, Expr *place, Expr *number_of_element, Expr *dy) 
     return choose(b, equal(b, place, number_of_element), dy, number(b, 0));
 }
 
+/* dy of the window; where the node takes over a RELU's derivative, 0 unless the maximum was positive.
+ */
+static Expr *window_gradient(Maximum *m) {
+    Builder *b = m->lowering->builder;
+    Expr *dy = tensor_load(m->lowering, m->node->dy, m->output);
+    if (!m->node->through_positive)
+        return dy;
+    Expr *y = tensor_load(m->lowering, m->node->y, m->output);
+    return choose(b, greater(b, y, number(b, 0)), dy, number(b, 0));
+}
+
 static void gather_tile(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
     int opened = open_windows(&m, lowering, node, true, true);
     opened += open_lanes(&m);
-    Best best = emit_unrolled(&m);
-    Expr *dy = declare(b, "gradient", TYPE_REAL, tensor_load(lowering, node->dy, m.output));
+    Expr *place = tensor_load(lowering, node->saved[0], m.output);
+    place = declare(b, "place", TYPE_LABEL, place);
+    Expr *dy = declare(b, "gradient", TYPE_REAL, window_gradient(&m));
     for (int64_t tap = 0; tap < pooling_taps(m.window); tap++) {
         Expr *index[MAX_AXES];
         tap_index(&m, tap, index);
-        lower_result(lowering, node, index, passed(b, best.number, integer(b, tap), dy));
+        lower_result(lowering, node, index, passed(b, place, integer(b, tap), dy));
     }
     close_blocks(b, opened);
 }
@@ -273,8 +272,7 @@ static void gather_whole(Lowering *lowering, const Node *node) {
     opened += channels_open_lanes(&m.channels, &tap[AXIS_CHANNEL]);
     m.output[AXIS_CHANNEL] = tap[AXIS_CHANNEL];
     Expr *place = channel_get(&m.channels, &best.number, tap[AXIS_CHANNEL]);
-    lower_result(lowering, node, tap,
-                 passed(b, place, number, tensor_load(lowering, node->dy, m.output)));
+    lower_result(lowering, node, tap, passed(b, place, number, window_gradient(&m)));
     close_blocks(b, opened);
 }
 
@@ -283,16 +281,16 @@ static void gather_saved(Lowering *lowering, const Node *node) {
     Maximum m = {.lowering = lowering, .node = node, .window = &node->layer->window};
     Expr *input[MAX_AXES];
     m.output[AXIS_BATCH] = input[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
-    m.channels = channels_open(lowering, node->dx);
+    m.channels = channels_open(lowering, pooling_layout(node->dx, node->dy));
     int opened = 1 + m.channels.opened + open_space(lowering, LOOP_INDEPENDENT, node->dx, input);
     ChannelValue sum = channel_zero(&m.channels, "sum", lower_sum_type(lowering));
     LoopKind kind = m.channels.lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;
     int windows = pooling_open_covering(lowering, m.window, kind, input, m.output);
     Expr *number = tap_number(&m, input);
     windows += channels_open_lanes(&m.channels, &m.output[AXIS_CHANNEL]);
-    Expr *dy = tensor_load(lowering, node->dy, m.output);
+    Expr *place = tensor_load(lowering, node->saved[0], m.output);
     channel_add(&m.channels, &sum, m.output[AXIS_CHANNEL],
-                passed(b, tensor_load(lowering, node->saved[0], m.output), number, dy));
+                passed(b, place, number, window_gradient(&m)));
     close_blocks(b, windows);
     opened += channels_open_lanes(&m.channels, &input[AXIS_CHANNEL]);
     lower_result(lowering, node, input, channel_get(&m.channels, &sum, input[AXIS_CHANNEL]));
@@ -300,7 +298,11 @@ static void gather_saved(Lowering *lowering, const Node *node) {
 }
 
 void maximum_pooling_data_gradient(Lowering *lowering, const Node *node) {
-    static void (*const gather[])(Lowering *lowering, const Node *node) = {
-        [GATHER_TILE] = gather_tile, [GATHER_WHOLE] = gather_whole, [GATHER_SAVED] = gather_saved};
-    gather[gathering_of(&node->layer->window)](lowering, node);
+    const Window *window = &node->layer->window;
+    if (node->saved[0] == NULL)
+        gather_whole(lowering, node);
+    else if (pooling_tiles_input(window) && pooling_taps(window) <= POOLING_UNROLLED)
+        gather_tile(lowering, node);
+    else
+        gather_saved(lowering, node);
 }

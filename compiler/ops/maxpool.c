@@ -18,7 +18,7 @@ static const char *const maxpool_samples[] = {
 const OpDef op_maxpool = {.name = "MAXPOOL",
                           .aliases = "POOL",
                           .summary = "maximum of each window",
-                          .flags = OP_EXAMPLE_LANES | OP_GRADIENT_READS_INPUT | OP_SAVES_FOR_INPUT,
+                          .flags = OP_EXAMPLE_LANES | OP_SELECTS,
                           .attributes = maxpool_attributes,
                           .attribute_count = POOL_ATTRIBUTES,
                           .infer = pooling_infer,

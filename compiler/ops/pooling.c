@@ -87,6 +87,10 @@ int pooling_open_window(Lowering *lowering, const ClippedWindow *clipped, LoopKi
     return window->rank;
 }
 
+const Tensor *pooling_layout(const Tensor *input, const Tensor *output) {
+    return input->layout.blocked_axis == 0 ? input : output;
+}
+
 static const char *output_letter(const Window *window, int axis) {
     static const char *const letters[] = {"od", "oh", "ow"};
     return window->rank == 1 ? "ol" : letters[3 - window->rank + axis];

@@ -48,6 +48,9 @@ ClippedWindow pooling_clip(Lowering *lowering, const Window *window, Expr *const
 int pooling_open_window(Lowering *lowering, const ClippedWindow *clipped, LoopKind kind,
                         Expr **tap);
 
+/* Of input and output the one whose layout the loops follow: blocks of channels in either. */
+const Tensor *pooling_layout(const Tensor *input, const Tensor *output);
+
 /* Opens independent loops over the windows' positions and fills the spatial entries of `index`;
  * returns how many were opened. */
 int pooling_open_outputs(Lowering *lowering, const Window *window, Expr **index);
@@ -68,8 +71,8 @@ int64_t pooling_taps(const Window *window);
 void pooling_tap(const Window *window, int64_t tap, int64_t *at);
 
 /* Maximum pooling over layer->window (maximum.c): forward, and the gradient, which goes to the first
- * maximum of each window in scan order. Where windows overlap the training forward pass saves which
- * element that is. */
+ * maximum of each window in scan order. The training forward pass of layers with the `saved` below
+ * saves which element that is. */
 int maximum_pooling_saved(const Layer *layer, SavedSpec *specs);
 void maximum_pooling_forward(Lowering *lowering, const Node *node);
 void maximum_pooling_data_gradient(Lowering *lowering, const Node *node);
