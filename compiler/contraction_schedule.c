@@ -68,8 +68,7 @@ static StepLoads step_loads(const ContractionPlan *plan, const Tile *tile, int r
     return loads;
 }
 
-/* All the weights do not stay in the first-level cache from one tile to the next. */
-static bool streams_vectors(const ContractionPlan *plan, const Tile *tile) {
+bool contraction_streams_vectors(const ContractionPlan *plan, const Tile *tile) {
     const Tensor *tensor = plan->side[tile->vector_side].operand->tensor;
     return tile->form == TILE_BROADCAST && !tensor->per_example &&
            (double)tensor->elements * sizeof(float) > FIRST_LEVEL_CACHE;
@@ -80,7 +79,7 @@ static double step_cycles(const ContractionPlan *plan, const Tile *tile, int row
     StepLoads loads = step_loads(plan, tile, rows, columns);
     double fmas = (double)rows * columns / FMAS_PER_CYCLE;
     double loading = (loads.scalars + loads.vectors) / LOADS_PER_CYCLE;
-    if (streams_vectors(plan, tile))
+    if (contraction_streams_vectors(plan, tile))
         loading = largest(loading, loads.vectors * CYCLES_PER_STREAMED_VECTOR);
     return largest(FMA_LATENCY, largest(fmas, loading)) + CYCLES_PER_STEP +
            loads.scalars * CYCLES_PER_SCALAR + loads.vectors * CYCLES_PER_VECTOR;

@@ -25,8 +25,7 @@ static void name_tile(const ContractionPlan *plan, const Tile *tile, char *name)
     snprintf(name, ANSWER_CAPACITY, "%s %c:%s, %s*%d, %s*%d, %s*%d", forms[tile->form],
              tile->vector_side == 0 ? 'a' : 'b', letter(plan, tile->vector_dim),
              letter(plan, tile->line_dim), tile->lines, letter(plan, tile->row_dim), tile->rows,
-             letter(plan, tile->column_dim),
-             tile->columns);
+             letter(plan, tile->column_dim), tile->columns);
 }
 
 typedef struct TileByName {
@@ -75,14 +74,9 @@ static uint64_t plan_hash(const ContractionPlan *plan) {
     const Contraction *c = plan->contraction;
     Text text;
     text_init(&text, plan->lowering->arena);
-    const int64_t numbers[] = {options->vector_length,
-                               options->registers,
-                               options->threads,
-                               plan->example_lanes,
-                               c->to_result,
-                               c->accumulate,
-                               c->step_numbers != NULL,
-                               c->connections != NULL};
+    const int64_t numbers[] = {options->vector_length,  options->registers,    options->threads,
+                               plan->example_lanes,     c->to_result,          c->accumulate,
+                               c->step_numbers != NULL, c->connections != NULL};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         add_number(&text, numbers[i]);
     for (int d = 0; d < plan->dim_count; d++) {

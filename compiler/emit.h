@@ -29,6 +29,8 @@ typedef struct EmitInput {
 /* The C file. Returns false with a message in *problem if the runtime's text is broken (a marker or
  * a piece is missing): an error of this compiler, never of the description. */
 bool emit_program(Text *out, const EmitInput *input, const char **problem);
+/* The phase that a call for a node with this role counts to, as runtime/network.h names it. */
+const char *emit_timing_phase(NodeRole role);
 /* The header of its library interface. */
 bool emit_library_header(Text *out, const EmitInput *input, const char **problem);
 

@@ -214,7 +214,7 @@ static const char *argument_text(Arena *arena, const CallList *list, const Part 
 
 /* ---- Programs ---- */
 
-static const char *timing_phase(NodeRole role) {
+const char *emit_timing_phase(NodeRole role) {
     static const char *const phases[] = {
         [NODE_FORWARD] = "TIMING_FORWARD",
         [NODE_LOSS] = "TIMING_FORWARD",
@@ -260,7 +260,7 @@ static void emit_call(Emitter *emitter, const CallList *list, const Part *part, 
     const char *condition = conditions[first->step->group->nodes[0]->condition];
     const char *timed = arena_format(emitter->arena, "TIMED(network, %s, %s,",
                                      argument_text(emitter->arena, list, part, call, 0),
-                                     timing_phase(first->step->group->nodes[0]->role));
+                                     emit_timing_phase(first->step->group->nodes[0]->role));
     Text line;
     text_init(&line, emitter->arena);
     text_format(&line, "%s(", first->step->function->name);

@@ -103,6 +103,8 @@ static void block_activations(Assignment *a) {
 /* What the forward pass saves for each element of the output lies in blocks if output or input do. */
 static void block_saved(Assignment *a, const Node *node) {
     (void)a;
+    if (node->saved[0] == NULL)
+        return;
     const Layout *layout = &tensor_storage(node->y)->layout;
     if (layout->blocked_axis == NOT_BLOCKED)
         layout = &tensor_storage(node->x[0])->layout;

@@ -13,6 +13,7 @@
 #include "output.h"
 #include "recompute.h"
 #include "schedule.h"
+#include "tune.h"
 #include "simplify.h"
 #include "update.h"
 
@@ -39,7 +40,8 @@ typedef struct Compilation {
     Plan *plan;
     const bool *dropped; /* by layer: outputs that the backward pass makes again; NULL: none */
     int64_t full_peak;   /* bytes that training would need without that; 0: nothing is dropped */
-    bool trial;          /* this run only asks how much memory it takes */
+    bool trial;          /* this run only asks how much memory it takes, or is measured */
+    Tuning *tuning;      /* NULL: schedules are not measured */
     Outputs *outputs;
     int status; /* where a phase fails for another reason than the description */
 } Compilation;
@@ -118,7 +120,8 @@ static LowerOptions lower_options(const Compilation *compilation) {
                           .registers = options->target->vector_registers,
                           .winograd = option_pass_enabled(options, PASS_WINOGRAD),
                           .threads = options->threads,
-                          .max_batch = batch ? batch : DEFAULT_BATCH};
+                          .max_batch = batch ? batch : DEFAULT_BATCH,
+                          .tuning = compilation->tuning};
 }
 
 static bool build_graph(Compilation *compilation) {
@@ -313,22 +316,60 @@ static bool write_report(Compilation *compilation) {
     return true;
 }
 
+static EmitInput emit_input(const Compilation *compilation) {
+    const Options *options = compilation->options;
+    return (EmitInput){.network = compilation->network,
+                       .graph = compilation->graph,
+                       .kernels = compilation->kernels,
+                       .plan = compilation->plan,
+                       .sources = compilation->sources,
+                       .options = {.version = CNNC_VERSION,
+                                   .options = options->summary,
+                                   .target = options->target->name,
+                                   .vector_length = compilation->lowering.vector_length,
+                                   .max_batch = compilation->lowering.max_batch,
+                                   .threads = options->threads,
+                                   .double_precision = options->double_precision,
+                                   .infer_only = options->infer_only}};
+}
+
+static const Kernels *make_measured(void *context, Text *out) {
+    Compilation *compilation = context;
+    const char *problem = NULL;
+    if (!make_program(compilation))
+        return NULL;
+    const EmitInput input = emit_input(compilation);
+    if (out == NULL || emit_program(out, &input, &problem))
+        return compilation->kernels;
+    complain(compilation, "internal error: %s", problem);
+    return NULL;
+}
+
+static bool tune_schedules(Compilation *compilation) {
+    const Options *options = compilation->options;
+    const char *problem = NULL;
+    bool native = options->target == target_find("native");
+    const TuneTask task = {.arena = compilation->arena,
+                           .cache_path = options->tune_path,
+                           .version = CNNC_VERSION,
+                           .target = options->target->name,
+                           .compiler_flags =
+                               native ? "-march=native" : options->target->compiler_flags,
+                           .double_precision = options->double_precision,
+                           .threads = options->threads,
+                           .make = make_measured,
+                           .context = compilation};
+    compilation->tuning = tuning_create(compilation->arena);
+    compilation->trial = true;
+    bool good = tune(&task, compilation->tuning, &problem);
+    compilation->trial = false;
+    return good || (problem != NULL && complain(compilation, "%s", problem));
+}
+
 static bool write_program(Compilation *compilation) {
     const Options *options = compilation->options;
     const char *problem = NULL;
-    const EmitInput input = {.network = compilation->network,
-                             .graph = compilation->graph,
-                             .kernels = compilation->kernels,
-                             .plan = compilation->plan,
-                             .sources = compilation->sources,
-                             .options = {.version = CNNC_VERSION,
-                                         .options = options->summary,
-                                         .target = options->target->name,
-                                         .vector_length = compilation->lowering.vector_length,
-                                         .max_batch = compilation->lowering.max_batch,
-                                         .threads = options->threads,
-                                         .double_precision = options->double_precision,
-                                         .infer_only = options->infer_only}};
+    const EmitInput input = emit_input(compilation);
     if (options->output_path &&
         !emit_program(outputs_open(compilation->outputs, options->output_path), &input, &problem))
         return complain(compilation, "internal error: %s", problem);
@@ -369,6 +410,9 @@ static bool kernels_wanted(const Options *options) {
 static bool limit_wanted(const Options *options) {
     return options->memory_limit && !options->infer_only;
 }
+static bool tuning_wanted(const Options *options) {
+    return options->tune && kernels_wanted(options);
+}
 static bool only_check(const Options *options) {
     return !program_wanted(options) && !report_wanted(options) && !options->dump && !options->dot &&
            !options->explain;
@@ -382,6 +426,7 @@ static const struct {
     {read_description, always},
     {infer_shapes, always},
     {write_explanation, explanation_wanted},
+    {tune_schedules, tuning_wanted},
     {fit_memory, limit_wanted},
     {make_program, kernels_wanted},
     {write_report, report_wanted},

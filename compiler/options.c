@@ -211,6 +211,17 @@ static bool set_memory(Parse *parse, const char *value) {
     return read_bytes(parse, "--mem", value, &parse->options->memory_limit);
 }
 
+static bool set_tune(Parse *parse, const char *value) {
+    (void)value;
+    parse->options->tune = true;
+    return true;
+}
+
+static bool set_tune_path(Parse *parse, const char *value) {
+    parse->options->tune_path = value;
+    return true;
+}
+
 static bool add_define(Parse *parse, const char *value) {
     const char *equals = strchr(value, '=');
     size_t length = equals ? (size_t)(equals - value) : strlen(value);
@@ -326,6 +337,10 @@ static const OptionRow option_rows[] = {
     {"--dump", FORM_VALUE, "WHAT", "print graph, loops, plan or what a pass made", set_dump, false},
     {"--mem", FORM_VALUE, "BYTES", "limit of the planned memory (suffixes K, M, G)", set_memory,
      true},
+    {"--tune", FORM_PLAIN, NULL, "measure schedules on this machine and keep the fastest", set_tune,
+     true},
+    {"--tune-file", FORM_VALUE, "FILE", "where --tune keeps what it has measured", set_tune_path,
+     false},
     {"-D", FORM_VALUE, "NAME=VALUE", "set a constant of the description (without =VALUE: to 1)",
      add_define, true},
     {"-I", FORM_VALUE, "DIR", "look for included files there, too", add_include, false},
@@ -438,6 +453,17 @@ static bool same_path(const char *a, const char *b) {
     return a && b && strcmp(a, b) == 0;
 }
 
+/* Programs are measured on this machine, and only schedules of vector code differ. */
+static bool check_tune(Parse *parse) {
+    const Options *options = parse->options;
+    if (options->level == 0)
+        return fail(parse, "--tune has nothing to choose at -O0");
+    if (!target_runs_here(options->target))
+        return fail(parse, "--tune measures on this machine, which does not run code for %s",
+                    options->target->name);
+    return true;
+}
+
 /* What no single option can know. */
 static bool check_together(Parse *parse) {
     const Options *options = parse->options;
@@ -447,6 +473,10 @@ static bool check_together(Parse *parse) {
         return options->explain || fail(parse, "no description was given");
     if (options->report_path && !options->report)
         return fail(parse, "--report-file needs --report");
+    if (options->tune_path && !options->tune)
+        return fail(parse, "--tune-file needs --tune");
+    if (options->tune && !check_tune(parse))
+        return false;
     bool standard_output =
         options->dot || options->dump || options->explain ||
         (options->report && (!options->report_path || strcmp(options->report_path, "-") == 0));

@@ -38,6 +38,8 @@ typedef struct Options {
     int level;            /* 0: the plain reference, 1: everything */
     unsigned passes;      /* one bit per Pass; ask option_pass_enabled */
     int64_t memory_limit; /* bytes; 0: none */
+    bool tune;
+    const char *tune_path; /* NULL: the default place */
     const char *summary;  /* the options of this section as they were given, for the emitted file */
 
     /* How the description is read. */

@@ -38,6 +38,15 @@ const Target *target_find(const char *name) {
     return NULL;
 }
 
+/* Targets of other architectures have flags that tell; within one, the widest runs all. */
+bool target_runs_here(const Target *target) {
+    const Target *native = target_find("native");
+    bool same = strcmp(native->name, "neon") == 0 || strcmp(native->name, "generic") == 0
+                    ? target == native
+                    : target >= native && strcmp(target->name, "neon") != 0;
+    return same || target->vector_bytes == 0;
+}
+
 int target_vector_length(const Target *target, size_t number_bytes) {
     size_t length = (size_t)target->vector_bytes / number_bytes;
     return length > 1 ? (int)length : 1;

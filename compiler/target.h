@@ -2,6 +2,7 @@
 #ifndef CNNC_TARGET_H
 #define CNNC_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct Target {
@@ -17,6 +18,9 @@ extern const int target_count;
 
 /* The target of that name; "native" is the widest one that this machine runs. NULL: unknown. */
 const Target *target_find(const char *name);
+
+/* False where this machine cannot run it. */
+bool target_runs_here(const Target *target);
 
 /* How many numbers of `number_bytes` bytes one vector holds; 1 where there are no vectors. */
 int target_vector_length(const Target *target, size_t number_bytes);

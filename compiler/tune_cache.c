@@ -32,7 +32,8 @@ const char *tune_cache_default_path(Arena *arena) {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (cache != NULL && cache[0] == '/') /* others are invalid, says the specification */
         return arena_format(arena, "%s/cnnc/tune", cache);
-    return home != NULL && home[0] != '\0' ? arena_format(arena, "%s/.cache/cnnc/tune", home) : NULL;
+    return home != NULL && home[0] != '\0' ? arena_format(arena, "%s/.cache/cnnc/tune", home)
+                                           : NULL;
 }
 
 /* All directories above the file; that they are there is seen when it is written. */
@@ -45,7 +46,9 @@ static void make_directories(Arena *arena, const char *path) {
     }
 }
 
-bool tune_cache_writable(Arena *arena, const char *path, const char **problem) {
+bool tune_cache_writable(const TuneCache *cache, const char **problem) {
+    Arena *arena = cache->arena;
+    const char *path = cache->path;
     const char *slash = strrchr(path, '/');
     const char *directory = slash == NULL   ? "."
                             : slash == path ? "/"

@@ -1,9 +1,9 @@
-/* The file in which --tune keeps what it has measured. Text: a first line that says what it is, then
- * a line for every answer with five fields between tabs,
- *     VERSION  PROCESSOR  PROGRAM  SIGNATURE  ANSWER
- * the version of cnnc, the processor, for what the program was compiled ("avx512 float, 2 threads"),
- * the question and the name of its best answer (tuning.h). Of lines that differ only in the answer
- * the last one counts. Lines of other versions, processors and programs stay as they are. */
+/* The file in which --tune keeps what it has measured. Text: a first line that says what it is,
+ * then a line for every answer with five fields between tabs, VERSION  PROCESSOR  PROGRAM SIGNATURE
+ * ANSWER the version of cnnc, the processor, for what the program was compiled ("avx512 float, 2
+ * threads"), the question and the name of its best answer (tuning.h). Of lines that differ only in
+ * the answer the last one counts. Lines of other versions, processors and programs stay as they
+ * are. */
 #ifndef CNNC_TUNE_CACHE_H
 #define CNNC_TUNE_CACHE_H
 
@@ -16,9 +16,9 @@ typedef struct TuneCache TuneCache;
  * neither variable is set. */
 const char *tune_cache_default_path(Arena *arena);
 
-/* Reads the file; one that does not exist is empty. `machine` holds the first three fields with tabs
- * between them. Lines that are none are left out, with a warning on standard error. NULL with a
- * message in *problem where the file cannot be read or is not of this kind. */
+/* Reads the file; one that does not exist is empty. `machine` holds the first three fields with
+ * tabs between them. Lines that are none are left out, with a warning on standard error. NULL with
+ * a message in *problem where the file cannot be read or is not of this kind. */
 TuneCache *tune_cache_load(Arena *arena, const char *path, const char *machine,
                            const char **problem);
 /* The answer to the question and the line that it stands in; NULL: none. */
@@ -26,9 +26,9 @@ const char *tune_cache_find(const TuneCache *cache, const char *signature, int *
 /* Warns of an answer in that line that does not exist. */
 void tune_cache_refuse(const TuneCache *cache, int line, const char *answer);
 /* Makes the directory if need be and tells whether the file can be written there. */
-bool tune_cache_writable(Arena *arena, const char *path, const char **problem);
-/* Reads the file again, since other compilations may have written it meanwhile, and replaces it as a
- * whole, with the answers in place of older ones. */
+bool tune_cache_writable(const TuneCache *cache, const char **problem);
+/* Reads the file again, since other compilations may have written it meanwhile, and replaces it as
+ * a whole, with the answers in place of older ones. */
 bool tune_cache_save(const TuneCache *cache, const Question *const *questions, int count,
                      const char **problem);
 

@@ -16,7 +16,7 @@ typedef struct TuneSlot {
     Sequence sequence;
     int layer;
     const char *phase;
-    int member;                               /* a question asked there */
+    int member;                              /* a question asked there */
     double seconds[MAX_TRIALS][TUNE_ROUNDS]; /* 0: not measured */
 } TuneSlot;
 

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #define OUTPUT "output"
-#define LARGEST_OUTPUT (1 << 20) /* bytes that are read of it */
-#define LONGEST_QUOTE 2000       /* of it in a message */
+#define LARGEST_OUTPUT (1 << 20)  /* bytes that are read of it */
+#define LONGEST_QUOTE 2000        /* of it in a message */
 enum { STATUS_CANNOT_RUN = 127 }; /* as a shell has it */
 
 static bool fail(const Workplace *workplace, const char **problem, const char *what) {
@@ -149,11 +149,11 @@ bool workplace_run(const Workplace *workplace, char *const *arguments, int threa
     *output = child > 0 ? read_output(workplace, path) : "";
     if (status == 0 && pending == 0)
         return true;
-    const char *how = status < 0 ? "was ended"
-                                 : arena_format(workplace->arena, "ended with status %d", status);
+    const char *how =
+        status < 0 ? "was ended" : arena_format(workplace->arena, "ended with status %d", status);
     *problem = pending != 0 ? "interrupted"
-               : child < 0  ? arena_format(workplace->arena, "%s: %s", arguments[0], strerror(errno))
-                            : arena_format(workplace->arena, "%s %s%s%.*s", arguments[0], how,
-                                           **output ? ":\n" : "", LONGEST_QUOTE, *output);
+               : child < 0 ? arena_format(workplace->arena, "%s: %s", arguments[0], strerror(errno))
+                           : arena_format(workplace->arena, "%s %s%s%.*s", arguments[0], how,
+                                          **output ? ":\n" : "", LONGEST_QUOTE, *output);
     return false;
 }

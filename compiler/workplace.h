@@ -1,6 +1,6 @@
 /* A directory for files that are only needed for a moment, and the programs that work on them.
- * While it is open, SIGINT, SIGTERM and SIGHUP end the program that is running; workplace_close then
- * takes everything away and lets the signal have its way. One at a time. */
+ * While it is open, SIGINT, SIGTERM and SIGHUP end the program that is running; workplace_close
+ * then takes everything away and lets the signal have its way. One at a time. */
 #ifndef CNNC_WORKPLACE_H
 #define CNNC_WORKPLACE_H
 

@@ -16,6 +16,7 @@ typedef real vector;
 #define VECTOR_STORE(pointer, value) (*(real *)(pointer) = (value))
 #define VECTOR_SET(number) ((real)(number))
 #define VECTOR_ZERO ((real)0)
+#define VECTOR_PREFETCH(element) ((void)0)
 
 #elif !defined(__GNUC__)
 #error "vectors need gcc or clang: write this program with --target=generic"
@@ -39,6 +40,8 @@ typedef real vector_in_memory
 /* number - 0 is exact for every number, -0 and NaN among them, and costs no instruction. */
 #define VECTOR_SET(number) ((real)(number) - (vector){0})
 #define VECTOR_ZERO ((vector){0})
+/* Asks for the cache line of an element; it may lie behind the end of its array. */
+#define VECTOR_PREFETCH(element) __builtin_prefetch(&(element))
 
 /* clang splits 512-bit vectors into halves in functions without this attribute. */
 #if defined(__clang__) && VECTOR_BYTES == 64

@@ -73,9 +73,8 @@ static bool tune_run(Network *network, const char *sequence, void (*work)(Networ
     work(network);
     network->timing = timing;
     const double begin = clock_seconds();
-    for (int run = 0; run < TUNE_MIN_RUNS ||
-                      (run < TUNE_MAX_RUNS && clock_seconds() - begin < seconds);
-         run++) {
+    for (int run = 0;
+         run < TUNE_MIN_RUNS || (run < TUNE_MAX_RUNS && clock_seconds() - begin < seconds); run++) {
         memset(timing, 0, layers * sizeof *timing);
         work(network);
         for (size_t i = 0; i < layers; i++) {
@@ -96,15 +95,15 @@ RUNTIME_API int tune_measure(const NetworkInfo *info, double seconds) {
     Problem problem;
     problem_clear(&problem);
     Network *network = cpu_check(&problem) ? network_create(info, &problem) : NULL;
-    bool good = network != NULL && (!info->trainable ||
-                                    optimizer_create_state(network, &info->train, &problem));
+    bool good = network != NULL &&
+                (!info->trainable || optimizer_create_state(network, &info->train, &problem));
     if (good) {
         tune_fill_parameters(network);
         tune_fill(network->arena + info->input_offset, (size_t)info->max_batch * info->input_size,
                   1.7);
-        good = tune_run(network, "evaluation", tune_forward, seconds, &problem) &&
-               (!info->trainable ||
-                tune_run(network, "training", tune_train_step, seconds, &problem));
+        good =
+            tune_run(network, "evaluation", tune_forward, seconds, &problem) &&
+            (!info->trainable || tune_run(network, "training", tune_train_step, seconds, &problem));
     }
     network_free(network);
     if (problem.count > 0) {

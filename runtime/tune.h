@@ -1,5 +1,5 @@
-/* For cnnc --tune: the compiler puts tune.c, and a main that calls it, behind an emitted program with
- * CNNC_NO_MAIN, and runs the result. No emitted program that users get has it. */
+/* For cnnc --tune: the compiler puts tune.c, and a main that calls it, behind an emitted program
+ * with CNNC_NO_MAIN, and runs the result. No emitted program that users get has it. */
 #ifndef CNNC_RUNTIME_TUNE_H
 #define CNNC_RUNTIME_TUNE_H
 
