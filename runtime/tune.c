@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TUNE_MIN_RUNS 3
+#define TUNE_MIN_RUNS 2
 #define TUNE_MAX_RUNS 1000
 
 static const char *const tune_phase_names[TIMING_PHASES] = {

@@ -164,7 +164,9 @@ static int64_t last_terms(const Tensor *tensor, int axis) {
 
 /* The first axis of the index whose loop is inside a partial sum: at least the last one. */
 static int first_partial_axis(const Tensor *tensor) {
-    int axis = tensor->rank > 1 ? AXIS_SPACE : AXIS_BATCH;
+    if (tensor->rank == 1)
+        return AXIS_BATCH;
+    int axis = AXIS_SPACE;
     while (axis < tensor->rank && last_terms(tensor, axis) > LONGEST_PARTIAL_SUM)
         axis++;
     return axis;

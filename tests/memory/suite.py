@@ -73,7 +73,7 @@ def results(directory, program):
 def check_equal(found, expected):
     check(set(found) == set(expected), f"{sorted(found)}, expected {sorted(expected)}")
     different = [name for name in expected if found[name] != expected[name]]
-    check(not different, f"differs from the program without --mem: {different}")
+    check(not different, f"differs from the plain program: {different}")
 
 
 def recomputed_is_equal(context, name, source, options):
@@ -91,6 +91,22 @@ def recomputed_is_equal(context, name, source, options):
         program = emit_and_build(context, source, directory, f"mem{limit}", *options, f"--mem={limit}",
                                  flags=NATIVE)
         check_equal(results(directory, program), expected)
+
+
+def in_place_is_equal(context, name, source):
+    """Results in the memory of an input: the same bits, in evaluation as well."""
+    directory = context.directory("inplace", name)
+    apart = emit_and_build(context, source, directory, "apart", "-fno-inplace", flags=NATIVE)
+    shared = emit_and_build(context, source, directory, "shared", flags=NATIVE)
+    run([apart, "init", "--out", directory / "w.safetensors"])
+    write_batch(directory, apart)
+    found = []
+    for program in (apart, shared):
+        output = directory / f"{program.name}.npy"
+        run([program, "predict", "--weights", directory / "w.safetensors", "--input", directory / "x.npy",
+             "--output", output])
+        found.append({**results(directory, program), "output": output.read_bytes()})
+    check_equal(found[1], found[0])
 
 
 def deep_chain(context):
@@ -175,6 +191,7 @@ def cases(context):
         *(Case(f"recomputed {name} {what}".rstrip(), recomputed_is_equal, name, source, options)
           for name, source in networks.items() for what, options in OPTIONS.items()
           if not options or context.long or name == "mixed"),
+        *(Case(f"in place {name}", in_place_is_equal, name, source) for name, source in networks.items()),
         Case("memory of a deep chain", deep_chain),
         Case("resident memory", resident_is_reported),
         *(Case(f"updates in the gradient's kernel, {name}", updates_agree, name, optimizer)

@@ -53,23 +53,41 @@ WAYS = [
 NETWORKS = ["vgg_small", "resnet_small", "dense_small", "heads_small", "train_small"]
 
 
-def ways_agree(context, network, precision, options, bound):
+# The same for a network whose layers are worth Winograd's algorithm.
+WINOGRAD_WAYS = [
+    ([], ["-march=native"]), (["--threads=1"], ["-march=native"]), (["--threads=3"], ["-march=native"]),
+    (["-fno-winograd"], ["-march=native"]), (["--target=sse2"], []),
+]
+
+
+def ways_agree(context, network, precision, options, bound, ways, optimise):
     directory = context.directory("ways", network, precision)
     source = ROOT / "tests" / "networks" / f"{network}.cnn"
     text = source.read_text()
-    plain = emit_and_build(context, source, directory, "plain", "-O0", *options, "--batch=4", optimise="-O0")
+    plain = emit_and_build(context, source, directory, "plain", "-O0", *options, "--batch=4", optimise=optimise)
     write_case(directory, plain, text, 3)
     expected, passed = results(directory, plain), 0
-    for index, (way, flags) in enumerate(WAYS):
+    for index, (way, flags) in enumerate(ways):
         name = f"way{index}"
         program = emit_and_build(context, source, directory, name, *options, *way, "--batch=4", flags=flags,
-                                 optimise="-O0")
+                                 optimise=optimise)
         try:
             check_same(results(directory, program), expected, bound)
         except Failure as failure:
             raise Failure(f"{' '.join(way)}: {failure}") from None
         passed += 1
     return passed, 0, ""
+
+
+def winograd_threads_agree(context):
+    """However many threads share tiles and filters, the results have the same bits."""
+    directory = context.directory("winograd")
+    source = ROOT / "tests" / "networks" / "winograd_small.cnn"
+    program = emit_and_build(context, source, directory, "threads", "--batch=4", flags=["-march=native", "-fopenmp"])
+    write_case(directory, program, source.read_text(), 5)
+    one, three = (results(directory, program, environment={"OMP_NUM_THREADS": threads}) for threads in "13")
+    for name, array in one.items():
+        check(np.array_equal(array, three[name]), f"{name}: not the same with three threads as with one")
 
 
 def inference_agrees(context, network, options, bound):
@@ -133,7 +151,11 @@ def cases(context):
     for network in NETWORKS:
         for precision, options, bound in PRECISIONS:
             result.append(Case(f"ways to compile {network}, {precision}", ways_agree, network, precision, options,
-                               bound, weight=9))
+                               bound, WAYS, "-O0", weight=9))
             result.append(Case(f"--infer, {network}, {precision}", inference_agrees, network, options, bound))
+    for precision, options, bound in PRECISIONS:
+        result.append(Case(f"ways to compile winograd_small, {precision}", ways_agree, "winograd_small", precision,
+                           options, bound, WINOGRAD_WAYS, "-O1", weight=9))
+    result.append(Case("winograd_small, threads", winograd_threads_agree))
     result.append(Case("every kind has samples", every_kind_has_samples, found))
     return result
