@@ -238,7 +238,8 @@ static const char *call_title(const Emitter *emitter, const CallList *list, cons
         [NODE_UPDATE] = "update of ",
     };
     const Group *first = list->calls[part->first + call].step->group;
-    const char *what = first->nodes[0]->step != NULL ? "weight gradient and update of "
+    const char *what = first->nodes[0]->recomputed     ? "again: "
+                       : first->nodes[0]->step != NULL ? "weight gradient and update of "
                                                      : titles[first->nodes[0]->role];
     const char *title =
         arena_format(emitter->arena, "%s%s", what, group_layers(emitter->arena, first));

@@ -36,14 +36,29 @@ static bool leaves_order(const Node *leader, const Node *node) {
            node_result(node)->layout.blocked_axis != NOT_BLOCKED;
 }
 
-static bool can_follow(const Group *group, const Node *node) {
+/* Whether a node of the group reads, perhaps in another order, what the node would overwrite: they
+ * share memory where gradients do (simplify.c). */
+static bool overwrites(Arena *arena, const Group *group, const Node *node) {
+    const Tensor *result = tensor_storage(node_result(node));
+    for (int i = 0; i < group->count; i++) {
+        int capacity = node_tensor_capacity(group->nodes[i]);
+        Tensor **reads = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
+        int count = node_reads(group->nodes[i], reads, capacity);
+        for (int k = 0; k < count; k++)
+            if (reads[k] == result)
+                return true;
+    }
+    return false;
+}
+
+static bool can_follow(Arena *arena, const Group *group, const Node *node) {
     const Node *last = group->nodes[group->count - 1];
     if (node->leads)
         return false;
     if ((node->op->flags & OP_RANDOM) && group_random_layer(group) >= 0)
         return false; /* one stream of random numbers for each kernel */
     return can_lead(group->nodes[0]) && continues_from(node, last) &&
-           !leaves_order(group->nodes[0], node);
+           !leaves_order(group->nodes[0], node) && !overwrites(arena, group, node);
 }
 
 static Group *new_group(Arena *arena, Node *node) {
@@ -65,7 +80,7 @@ GroupList fuse_program(Arena *arena, const Program *program, bool enabled) {
     GroupList list = {0, ARENA_ARRAY(arena, Group *, (size_t)program->count + 1)};
     for (int i = 0; i < program->count; i++) {
         Node *node = program->nodes[i];
-        if (enabled && i > 0 && can_follow(list.groups[list.count - 1], node))
+        if (enabled && i > 0 && can_follow(arena, list.groups[list.count - 1], node))
             follow(arena, list.groups[list.count - 1], node);
         else
             list.groups[list.count++] = new_group(arena, node);

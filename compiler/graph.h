@@ -71,7 +71,8 @@ typedef enum NodeRole {
     NODE_LOSS_GRADIENT, /* losses and dL/d(output) */
     NODE_PARAMETER_GRADIENT,
     NODE_DATA_GRADIENT,
-    NODE_UPDATE /* a step of the optimizer on parameters, from parameter_gradients */
+    NODE_UPDATE, /* a step of the optimizer on parameters, from parameter_gradients */
+    NODE_ROLE_COUNT
 } NodeRole;
 
 /* When a node runs: gradients of parameters are kept, or handed to the optimizer. */

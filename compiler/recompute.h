@@ -9,7 +9,7 @@
 #ifndef CNNC_RECOMPUTE_H
 #define CNNC_RECOMPUTE_H
 
-#include "graph.h"
+#include "kernels.h"
 
 /* Rewrites the training programs of a new graph so that the outputs of the layers marked in
  * `dropped` (by layer index) are not kept. Marks that cannot or need not be followed are ignored:
@@ -21,10 +21,13 @@ void recompute_apply(Graph *graph, const bool *dropped, bool fused);
 int64_t recomputed_flops(const Graph *graph);
 
 /* The search for what to drop: bytes saved against operations added, on an estimate of the memory
- * that counts tensors, not scratch memory or halos. */
+ * that counts tensors without halos, and scratch memory as the kernels of the whole program have
+ * it.
+ */
 typedef struct RecomputeSearch RecomputeSearch;
 
-RecomputeSearch *recompute_search(Arena *arena, const Network *network, int max_batch, bool fused);
+RecomputeSearch *recompute_search(Arena *arena, const Network *network, const Kernels *kernels,
+                                  bool fused);
 /* Marks more layers as dropped, so that training needs at least `excess` numbers less if that can
  * be reached. NULL if nothing helps any more; else the marks for recompute_apply. */
 const bool *recompute_shrink(RecomputeSearch *search, int64_t excess);

@@ -25,7 +25,8 @@ struct RecomputeSearch {
     Candidate *candidates; /* the cheapest for each number saved first */
     bool *connects; /* by layer: its output alone connects what is before with what is after */
     bool *dropped;  /* by layer */
-    int64_t peak;   /* estimated, with what is dropped */
+    int64_t *scratch[NODE_ROLE_COUNT]; /* by layer: numbers, for kernels that a node of it leads */
+    int64_t peak;                      /* estimated, with what is dropped */
     bool exhausted;
 };
 
@@ -39,6 +40,7 @@ typedef struct Estimate {
     Graph *graph;
     Life *lives; /* by tensor number */
     int length;
+    int64_t *scratch; /* by group */
 } Estimate;
 
 static void touch(Estimate *e, const Tensor *tensor) {
@@ -48,7 +50,9 @@ static void touch(Estimate *e, const Tensor *tensor) {
 }
 
 /* A result that is only passed on within the group is not in memory. */
-static void add_group(Estimate *e, const Group *group) {
+static void add_group(const RecomputeSearch *search, Estimate *e, const Group *group) {
+    const Node *leader = group->nodes[0];
+    e->scratch[e->length] = search->scratch[leader->role][leader->layer->index];
     for (int i = 0; i < group->count; i++) {
         const Node *node = group->nodes[i];
         int capacity = node_tensor_capacity(node);
@@ -87,7 +91,7 @@ static int64_t peak_of(const RecomputeSearch *search, const Estimate *e) {
     int64_t now = 0, peak = 0;
     for (int i = 0; i < e->length; i++) {
         now += change[i];
-        peak = now > peak ? now : peak;
+        peak = now + e->scratch[i] > peak ? now + e->scratch[i] : peak;
     }
     return peak;
 }
@@ -95,13 +99,16 @@ static int64_t peak_of(const RecomputeSearch *search, const Estimate *e) {
 /* The lives of all tensors in the forward and the backward pass; in `graph`, a new one. */
 static Estimate lives_of(const RecomputeSearch *search, Graph *graph) {
     size_t count = (size_t)graph->tensor_count;
-    Estimate e = {graph, ARENA_ARRAY(graph->arena, Life, count), 0};
+    size_t groups_at_most = (size_t)graph->programs[PROGRAM_FORWARD_TRAINING].count +
+                            (size_t)graph->programs[PROGRAM_BACKWARD].count;
+    Estimate e = {graph, ARENA_ARRAY(graph->arena, Life, count), 0,
+                  ARENA_ARRAY(graph->arena, int64_t, groups_at_most + 1)};
     for (size_t i = 0; i < count; i++)
         e.lives[i].first = -1;
     for (int p = PROGRAM_FORWARD_TRAINING; p <= PROGRAM_BACKWARD; p++) {
         GroupList groups = fuse_program(graph->arena, &graph->programs[p], search->fused);
         for (int i = 0; i < groups.count; i++)
-            add_group(&e, groups.groups[i]);
+            add_group(search, &e, groups.groups[i]);
     }
     return e;
 }
@@ -177,25 +184,48 @@ static void find_connections(RecomputeSearch *search, const Graph *graph, GroupL
     }
 }
 
-RecomputeSearch *recompute_search(Arena *arena, const Network *network, int max_batch, bool fused) {
+static void note_scratch(RecomputeSearch *search, const Step *step) {
+    const Node *leader = step->group->nodes[0];
+    int64_t total = 0;
+    for (int i = 0; i < step->use->argument_count; i++) {
+        const Buffer *buffer = step->use->arguments[i];
+        if (buffer->scratch)
+            total += buffer->scratch_size * (buffer->per_example ? search->max_batch : 1);
+    }
+    int64_t *most = &search->scratch[leader->role][leader->layer->index];
+    *most = total > *most ? total : *most;
+}
+
+static void find_scratch(RecomputeSearch *search, const Kernels *kernels) {
+    for (int role = 0; role < NODE_ROLE_COUNT; role++)
+        search->scratch[role] =
+            ARENA_ARRAY(search->arena, int64_t, (size_t)search->network->layer_count);
+    for (int p = PROGRAM_FORWARD_TRAINING; p <= PROGRAM_BACKWARD; p++)
+        for (int i = 0; i < kernels->programs[p].count; i++)
+            note_scratch(search, kernels->programs[p].steps[i]);
+}
+
+RecomputeSearch *recompute_search(Arena *arena, const Network *network, const Kernels *kernels,
+                                  bool fused) {
     RecomputeSearch *search = ARENA_NEW(arena, RecomputeSearch);
     size_t count = (size_t)network->layer_count;
     *search = (RecomputeSearch){.arena = arena,
                                 .network = network,
-                                .max_batch = max_batch,
+                                .max_batch = kernels->max_batch,
                                 .fused = fused,
                                 .candidates = ARENA_ARRAY(arena, Candidate, count),
                                 .connects = ARENA_ARRAY(arena, bool, count),
                                 .dropped = ARENA_ARRAY(arena, bool, count)};
-    Arena *scratch = arena_create();
-    Graph *graph = graph_build(scratch, network, false);
+    find_scratch(search, kernels);
+    Arena *aside = arena_create();
+    Graph *graph = graph_build(aside, network, false);
     Estimate e = lives_of(search, graph);
-    GroupList groups = fuse_program(scratch, &graph->programs[PROGRAM_FORWARD_TRAINING], fused);
+    GroupList groups = fuse_program(aside, &graph->programs[PROGRAM_FORWARD_TRAINING], fused);
     for (int i = 0; i < groups.count; i++)
         add_candidates(search, groups.groups[i], e.lives, groups.count);
     find_connections(search, graph, groups);
     search->peak = peak_of(search, &e);
-    arena_free(scratch);
+    arena_free(aside);
     qsort(search->candidates, (size_t)search->candidate_count, sizeof *search->candidates,
           compare_candidates);
     return search;

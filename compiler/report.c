@@ -1,6 +1,7 @@
 #include "report.h"
 
 #include "literal.h"
+#include "recompute.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -43,6 +44,23 @@ void memory_parts(const Plan *plan, MemoryPart parts[MEMORY_PARTS]) {
         {"peak_infer", "peak in evaluation", plan->peak_infer},
     };
     memcpy(parts, all, sizeof all);
+}
+
+const char *recomputed_text(Arena *arena, const ReportInput *input) {
+    const int64_t flops = recomputed_flops(input->graph);
+    const int count = input->graph->recomputed_count;
+    /* A step is a forward pass and two gradients. */
+    double share = (double)flops / (3 * (double)input->network->cost.flops);
+    return arena_format(arena, "%d layer%s, %sFLOP more for an example (%.1f %% of a step)", count,
+                        count == 1 ? "" : "s", scaled_text(arena, flops), 100 * share);
+}
+
+const char *recomputed_names(Arena *arena, const Graph *graph, const char *separator) {
+    Text names;
+    text_init(&names, arena);
+    for (int i = 0; i < graph->recomputed_count; i++)
+        text_format(&names, "%s%s", i > 0 ? separator : "", graph->recomputed[i]->name);
+    return names.bytes;
 }
 
 const char *count_text(Arena *arena, int64_t count) {

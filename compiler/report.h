@@ -46,6 +46,11 @@ typedef struct MemoryPart {
 #define MEMORY_PARTS 8
 void memory_parts(const Plan *plan, MemoryPart parts[MEMORY_PARTS]);
 
+/* "3 layers, 1.20 MFLOP more for an example (0.1 % of a step)": what --mem makes the backward pass
+ * run again; and the layers' names. */
+const char *recomputed_text(Arena *arena, const ReportInput *input);
+const char *recomputed_names(Arena *arena, const Graph *graph, const char *separator);
+
 /* 1234567 as "1,234,567"; 1.41e9 as "1.41 G"; 3 * 2^20 as "3.00 MiB". */
 const char *count_text(Arena *arena, int64_t count);
 const char *scaled_text(Arena *arena, int64_t count);

@@ -34,4 +34,7 @@ void report_markdown(Text *out, const ReportInput *input) {
                 scaled_text(arena, network->cost.flops),
                 count_text(arena, network->activation_count));
     add_memory(out, input->plan);
+    if (input->graph->recomputed_count > 0)
+        text_format(out, "\nRecomputed in the backward pass: %s; %s.\n",
+                    recomputed_text(arena, input), recomputed_names(arena, input->graph, ", "));
 }

@@ -1,5 +1,4 @@
 /* The report for people. */
-#include "recompute.h"
 #include "report_table.h"
 #include "wrap.h"
 
@@ -34,24 +33,13 @@ static void add_memory(Text *out, const Plan *plan) {
     }
 }
 
-/* "recomputed  3 layers, 1.2 MFLOP more for an example: relu1, bn2, relu2" */
 static void add_recomputed(Text *out, const ReportInput *input) {
-    const Graph *graph = input->graph;
-    if (graph->recomputed_count == 0)
+    if (input->graph->recomputed_count == 0)
         return;
-    text_format(
-        out,
-        "\nrecomputed in the backward pass: %d layer%s, %sFLOP more for an example (%.1f %% "
-        "of a step)\ninstead of a peak of %s\n",
-        graph->recomputed_count, graph->recomputed_count == 1 ? "" : "s",
-        scaled_text(out->arena, recomputed_flops(graph)),
-        100.0 * (double)recomputed_flops(graph) / (3.0 * (double)input->network->cost.flops),
-        bytes_text(out->arena, input->plan->options.full_peak));
-    Text names;
-    text_init(&names, out->arena);
-    for (int i = 0; i < graph->recomputed_count; i++)
-        text_format(&names, "%s%s", i > 0 ? ",\001" : "", graph->recomputed[i]->name);
-    wrap_line(out, 2, 0, names.bytes);
+    text_format(out, "\nrecomputed in the backward pass: %s\ninstead of a peak of %s\n",
+                recomputed_text(out->arena, input),
+                bytes_text(out->arena, input->plan->options.full_peak));
+    wrap_line(out, 2, 0, recomputed_names(out->arena, input->graph, ",\001"));
 }
 
 void report_text(Text *out, const ReportInput *input) {

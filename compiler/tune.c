@@ -227,6 +227,8 @@ bool tune(const TuneTask *task, Tuning *tuning, const char **problem) {
         return false;
     if (run.trials->member_count == 0)
         return true;
+    if (task->cache_path == NULL)
+        tune_cache_make_directories(run.cache);
     if (!tune_cache_writable(run.cache, problem) || !measure(&run))
         return false;
     TrialsResult result = trials_settle(run.trials, tuning);

@@ -22,6 +22,7 @@ typedef struct Entry {
 struct TuneCache {
     Arena *arena;
     const char *path, *machine;
+    bool again; /* damaged lines have been reported */
     int count, capacity;
     Entry *entries;
 };
@@ -36,9 +37,8 @@ const char *tune_cache_default_path(Arena *arena) {
                                            : NULL;
 }
 
-/* All directories above the file; that they are there is seen when it is written. */
-static void make_directories(Arena *arena, const char *path) {
-    char *copy = arena_copy(arena, path, strlen(path));
+void tune_cache_make_directories(const TuneCache *cache) {
+    char *copy = arena_copy(cache->arena, cache->path, strlen(cache->path));
     for (char *slash = strchr(copy + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         mkdir(copy, 0777);
@@ -53,7 +53,6 @@ bool tune_cache_writable(const TuneCache *cache, const char **problem) {
     const char *directory = slash == NULL   ? "."
                             : slash == path ? "/"
                                             : arena_copy(arena, path, (size_t)(slash - path));
-    make_directories(arena, path);
     if (access(directory, W_OK | X_OK) == 0)
         return true;
     *problem = arena_format(arena, "cannot write %s: %s", path, strerror(errno));
@@ -124,28 +123,32 @@ static void add_lines(TuneCache *cache, const char *bytes, size_t length) {
         Entry entry = {.text = arena_copy(cache->arena, start, size), .line = line};
         if (line > 1 && parse_entry(&entry, size))
             add_entry(cache, entry);
-        else if (line > 1)
+        else if (line > 1 && !cache->again)
             fprintf(stderr, "cnnc: warning: %s:%d: damaged line, left out\n", cache->path, line);
         start += size + 1;
     }
+}
+
+/* Fills the cache from its file. */
+static bool read_entries(TuneCache *cache, const char **problem) {
+    size_t length, first = strlen(FIRST_LINE);
+    const char *bytes = read_file(cache->arena, cache->path, &length, problem);
+    if (bytes == NULL)
+        return false;
+    if (length > 0 && (length <= first || memcmp(bytes, FIRST_LINE "\n", first + 1) != 0)) {
+        *problem = arena_format(
+            cache->arena, "%s:1: not a file of tuning results (no '" FIRST_LINE "')", cache->path);
+        return false;
+    }
+    add_lines(cache, bytes, length);
+    return true;
 }
 
 TuneCache *tune_cache_load(Arena *arena, const char *path, const char *machine,
                            const char **problem) {
     TuneCache *cache = ARENA_NEW(arena, TuneCache);
     *cache = (TuneCache){.arena = arena, .path = path, .machine = machine};
-    size_t length;
-    const char *bytes = read_file(arena, path, &length, problem);
-    if (bytes == NULL)
-        return NULL;
-    size_t first = strlen(FIRST_LINE);
-    if (length > 0 && (length <= first || memcmp(bytes, FIRST_LINE "\n", first + 1) != 0)) {
-        *problem =
-            arena_format(arena, "%s:1: not a file of tuning results (no '" FIRST_LINE "')", path);
-        return NULL;
-    }
-    add_lines(cache, bytes, length);
-    return cache;
+    return read_entries(cache, problem) ? cache : NULL;
 }
 
 const char *tune_cache_find(const TuneCache *cache, const char *signature, int *line) {
@@ -177,8 +180,9 @@ bool tune_cache_save(const TuneCache *cache, const Question *const *questions, i
                      const char **problem) {
     Arena *arena = cache->arena;
     const char *path;
-    TuneCache *merged = tune_cache_load(arena, cache->path, cache->machine, problem);
-    if (merged == NULL)
+    TuneCache *merged = ARENA_NEW(arena, TuneCache);
+    *merged = (TuneCache){.arena = arena, .path = cache->path, .again = true};
+    if (!read_entries(merged, problem))
         return false;
     for (int i = 0; i < count; i++) {
         Entry entry = {.text = arena_format(arena, "%s\t%s\t%s", cache->machine,

@@ -25,7 +25,9 @@ TuneCache *tune_cache_load(Arena *arena, const char *path, const char *machine,
 const char *tune_cache_find(const TuneCache *cache, const char *signature, int *line);
 /* Warns of an answer in that line that does not exist. */
 void tune_cache_refuse(const TuneCache *cache, int line, const char *answer);
-/* Makes the directory if need be and tells whether the file can be written there. */
+/* All that are missing above the file; whether they are there tune_cache_writable tells. */
+void tune_cache_make_directories(const TuneCache *cache);
+/* Whether the file can be written where it is to be. */
 bool tune_cache_writable(const TuneCache *cache, const char **problem);
 /* Reads the file again, since other compilations may have written it meanwhile, and replaces it as
  * a whole, with the answers in place of older ones. */

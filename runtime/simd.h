@@ -8,10 +8,20 @@
 #include "api.h"
 #include "real.h"
 
+/* Goes before each kernel. Put into its caller a kernel is compiled no better, only later and in
+ * one huge function. */
+#if defined(__clang__) && VECTOR_BYTES == 64
+/* clang splits 512-bit vectors into halves in functions without this attribute. */
+#define KERNEL __attribute__((noinline, min_vector_width(512)))
+#elif defined(__GNUC__)
+#define KERNEL __attribute__((noinline))
+#else
+#define KERNEL
+#endif
+
 #if defined(VECTOR_LENGTH) && VECTOR_LENGTH == 1
 
 typedef real vector;
-#define KERNEL
 #define VECTOR_LOAD(pointer) (*(const real *)(pointer))
 #define VECTOR_STORE(pointer, value) (*(real *)(pointer) = (value))
 #define VECTOR_SET(number) ((real)(number))
@@ -42,13 +52,6 @@ typedef real vector_in_memory
 #define VECTOR_ZERO ((vector){0})
 /* Asks for the cache line of an element; it may lie behind the end of its array. */
 #define VECTOR_PREFETCH(element) __builtin_prefetch(&(element))
-
-/* clang splits 512-bit vectors into halves in functions without this attribute. */
-#if defined(__clang__) && VECTOR_BYTES == 64
-#define KERNEL __attribute__((min_vector_width(512)))
-#else
-#define KERNEL
-#endif
 
 #endif
 

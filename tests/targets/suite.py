@@ -80,7 +80,7 @@ def find_tools(context, target, machine, flags):
 
 def compile_for(context, tools, source, directory, options, flags):
     c_file = emit(context, source, directory / f"{tools.name}.c", f"--target={tools.target}", *options)
-    return build(context, c_file, directory / tools.name, *tools.flags, *flags, compiler=tools.compiler,
+    return build(context, c_file, directory / tools.name, *tools.flags, *flags[1:], compiler=tools.compiler,
                  optimise=flags[0])
 
 

@@ -97,8 +97,8 @@ static void test_index_sums_need_no_parentheses(void **state) {
     close_blocks(b, 2);
     assert_string_equal(body(f),
                         "for (int i = 0; i < 4; i++)\n"
-                        "    for (int j = 0; j < 4; j++)\n"
-                        "        y[i + j + i - 2] = 1;\n");
+                        "for (int j = 0; j < 4; j++)\n"
+                        "    y[i + j + i - 2] = 1;\n");
 }
 
 static void test_conditions(void **state) {
