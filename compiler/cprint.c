@@ -117,7 +117,7 @@ static void print_for(Printer *p, const Stmt *loop, int indent) {
     if (nest)
         print_for(p, only, indent);
     else
-        print_block(p, &loop->body, indent + INDENT_WIDTH);
+        print_block(p, &loop->body, indent + KERNEL_INDENT);
     if (braces)
         wrap_line(p->out, indent, 0, "}");
 }
@@ -129,10 +129,10 @@ static void print_if(Printer *p, const Stmt *stmt, int indent) {
     print_expression(p, stmt->value, PRECEDENCE_LOWEST);
     text_add(&p->line, braces ? ") {" : ")");
     end_line(p, indent, 2 * INDENT_WIDTH);
-    print_block(p, &stmt->body, indent + INDENT_WIDTH);
+    print_block(p, &stmt->body, indent + KERNEL_INDENT);
     if (otherwise) {
         wrap_line(p->out, indent, 0, "} else {");
-        print_block(p, &stmt->otherwise, indent + INDENT_WIDTH);
+        print_block(p, &stmt->otherwise, indent + KERNEL_INDENT);
     }
     if (braces)
         wrap_line(p->out, indent, 0, "}");

@@ -6,7 +6,7 @@
 
 /* ---- Names of constants ---- */
 
-/* "TRAINING_" + "conv1.weight" as TRAINING_CONV1_WEIGHT, with a number where that is taken: labels
+/* "TRAINING_" + "relu1" as TRAINING_RELU1, with a number where that is taken: labels
  * differ in case, constants do not. */
 static const char *constant_name(Emitter *emitter, const char *prefix, const char *string) {
     Text name;
@@ -45,7 +45,7 @@ static void name_parameters(Emitter *emitter) {
         for (size_t p = 0; p < MAX_PARAMETERS; p++)
             if (tensors->parameters[p] != NULL)
                 emitter->parameter_names[parameter_place(tensors->parameters[p])] =
-                    constant_name(emitter, "PARAMETER_", tensors->parameters[p]->name);
+                    constant_name(emitter, "", tensors->parameters[p]->name);
         if (tensors->connections != NULL)
             emitter->connection_names[i] =
                 arena_format(emitter->arena, "connections_%s", graph->network->layers[i]->name);

@@ -7,7 +7,7 @@
 
 #define LONGEST_ROUND 256 /* calls */
 #define FEWEST_ROUNDS 3
-#define WORTH_A_LOOP 20 /* calls that it saves */
+#define WORTH_A_LOOP 16 /* calls that it saves */
 
 /* ---- Rounds ---- */
 

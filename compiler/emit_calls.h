@@ -60,7 +60,7 @@ typedef struct CallList {
 } CallList;
 
 /* Makes the parts of list->calls, with their columns, and sets `named` of all arguments that are
- * printed by name. Calls become rounds where that saves at least some twenty of them. */
+ * printed by name. Calls become rounds where that saves many of them. */
 void find_parts(Arena *arena, CallList *list);
 
 /* The value in round `round` of argument `argument` of the call with number `call` in its round. */

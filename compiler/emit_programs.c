@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define LISTED_USERS 8 /* layers named in the comment of a function; more are counted */
+#define LISTED_USERS 4 /* layers named in the comment of a function; more are counted */
 
 /* ---- Kernels ---- */
 
@@ -240,7 +240,7 @@ static const char *call_title(const Emitter *emitter, const CallList *list, cons
     const Group *first = list->calls[part->first + call].step->group;
     const char *what = first->nodes[0]->recomputed     ? "again: "
                        : first->nodes[0]->step != NULL ? "weight gradient and update of "
-                                                     : titles[first->nodes[0]->role];
+                                                       : titles[first->nodes[0]->role];
     const char *title =
         arena_format(emitter->arena, "%s%s", what, group_layers(emitter->arena, first));
     if (part->rounds == 1)

@@ -251,7 +251,7 @@ static void share_step(Sharing *sharing, Step *step, Text *text) {
     step->use = kernel_use(kernels->arena, step->kernel);
     print_kernel_parameters(text, step->use, kernels->max_batch);
     text_add_character(text, '\n');
-    print_kernel_body(text, step->kernel, step->use, kernels->max_batch, INDENT_WIDTH);
+    print_kernel_body(text, step->kernel, step->use, kernels->max_batch, KERNEL_INDENT);
     uint64_t hash = hash_bytes(text->bytes, text->length);
     Function *function = find_function(sharing, text, hash);
     if (function == NULL)

@@ -6,6 +6,7 @@
 
 #define LINE_WIDTH 100
 #define INDENT_WIDTH 4
+#define KERNEL_INDENT 2 /* in the bodies of kernels, which nest deeply */
 
 /* In a line that is being composed these bytes stand for a blank at which the line may be broken;
  * among those that would do, the outermost (lowest) is taken. */

@@ -26,7 +26,7 @@ typedef real vector;
 #define VECTOR_STORE(pointer, value) (*(real *)(pointer) = (value))
 #define VECTOR_SET(number) ((real)(number))
 #define VECTOR_ZERO ((real)0)
-#define VECTOR_PREFETCH(element) ((void)0)
+#define VECTOR_PREFETCH(element) ((void)sizeof(element)) /* reads nothing */
 
 #elif !defined(__GNUC__)
 #error "vectors need gcc or clang: write this program with --target=generic"
