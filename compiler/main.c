@@ -296,7 +296,8 @@ static bool fit_memory(Compilation *compilation) {
     const int64_t full_peak = good ? compilation->plan->peak_train : 0;
     if (good && full_peak > options->memory_limit &&
         compilation->plan->peak_infer <= options->memory_limit) {
-        RecomputeSearch *search = recompute_search(compilation->arena, compilation->network, compilation->kernels,
+        RecomputeSearch *search =
+            recompute_search(compilation->arena, compilation->network, compilation->kernels,
                              option_pass_enabled(options, PASS_FUSE));
         good = drop_until_fits(compilation, search, full_peak);
     }

@@ -277,16 +277,15 @@ static void mark_stretches(const RecomputeSearch *search, const int64_t *saved, 
 }
 
 static void drop_stretches(RecomputeSearch *search, int64_t goal) {
-    enum { BUDGETS = 40 };
-    const double step = 0.85;
+    enum { BUDGETS = 40, SHRINK = 7 }; /* each budget is a seventh less than the one before */
     size_t count = (size_t)search->network->layer_count;
     bool *marks = ARENA_ARRAY(search->arena, bool, count);
     int64_t *saved = ARENA_ARRAY(search->arena, int64_t, count);
     for (int i = 0; i < search->candidate_count; i++)
         saved[search->candidates[i].layer] = search->candidates[i].saved;
-    double budget = (double)total_saved(search);
-    for (int i = 0; i < BUDGETS && search->peak > goal; i++, budget *= step) {
-        mark_stretches(search, saved, (int64_t)budget, marks);
+    int64_t budget = total_saved(search);
+    for (int i = 0; i < BUDGETS && search->peak > goal; i++, budget -= budget / SHRINK) {
+        mark_stretches(search, saved, budget, marks);
         int64_t peak = estimate(search, marks);
         if (peak < search->peak) {
             search->peak = peak;

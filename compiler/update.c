@@ -42,24 +42,23 @@ static Tensor *beside_weight(Graph *graph, TensorRole role, const Tensor *weight
     return tensor;
 }
 
-static Node *kept_gradient(Graph *graph, const Node *gradient) {
+static Node *kept_gradient(Graph *graph, const Node *gradient, const Tensor *weight) {
     Node *node = ARENA_NEW(graph->arena, Node);
     *node = *gradient;
     node->condition = CONDITION_KEPT;
-    node->parameter_gradients[0] =
-        beside_weight(graph, TENSOR_KEPT_GRADIENT, gradient->parameters[0], "d_");
+    node->parameter_gradients[0] = beside_weight(graph, TENSOR_KEPT_GRADIENT, weight, "d_");
     return node;
 }
 
-static Node *updating_gradient(Graph *graph, const Node *gradient, Tensor *step) {
+static Node *updating_gradient(Graph *graph, const Node *gradient, const Tensor *weight,
+                               Tensor *step) {
     Node *node = ARENA_NEW(graph->arena, Node);
     *node = *gradient;
     node->condition = CONDITION_NOT_KEPT;
     node->parameter_gradients[0] = NULL;
     node->step = step;
     for (int i = 0; i < optimizer_state_count(&graph->network->train); i++) {
-        node->states[i] =
-            beside_weight(graph, TENSOR_OPTIMIZER_STATE, gradient->parameters[0], "state_of_");
+        node->states[i] = beside_weight(graph, TENSOR_OPTIMIZER_STATE, weight, "state_of_");
         node->states[i]->state = i;
     }
     return node;
@@ -69,8 +68,9 @@ static Node *updating_gradient(Graph *graph, const Node *gradient, Tensor *step)
  * are updated as before. */
 static void replace_update(Graph *graph, Program *list, Node *update, const Node *gradient,
                            Tensor *step) {
-    add_node(graph, list, kept_gradient(graph, gradient));
-    add_node(graph, list, updating_gradient(graph, gradient, step));
+    const Tensor *weight = update->parameters[0];
+    add_node(graph, list, kept_gradient(graph, gradient, weight));
+    add_node(graph, list, updating_gradient(graph, gradient, weight, step));
     update->parameters[0] = update->parameter_gradients[0] = NULL;
     for (int p = 1; p < MAX_PARAMETERS; p++)
         if (update->parameters[p] != NULL) {

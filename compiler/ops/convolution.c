@@ -357,11 +357,9 @@ static void bias_gradient_of_lanes(Lowering *lowering, const Node *node, Tensor 
     close_blocks(b, 1);
 }
 
-void lower_bias_gradient(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
-    if (node->dy->layout.blocked_axis == BATCH_AXIS) {
-        bias_gradient_of_lanes(lowering, node, bias_gradient);
-        return;
-    }
+/* One block of channels after another, all examples of each. */
+static void bias_gradient_of_channels(Lowering *lowering, const Node *node,
+                                      Tensor *bias_gradient) {
     Channels channels = channels_open(lowering, node->dy);
     ChannelSums sums = {.count = 1, .names = {"sum"}, .term = gradient_term, .context = node};
     Expr *channel;
@@ -371,4 +369,45 @@ void lower_bias_gradient(Lowering *lowering, const Node *node, Tensor *bias_grad
                  channel_get(&channels, &sums.value[0], channel));
     close_blocks(lowering->builder, opened);
     channels_close(&channels);
+}
+
+/* First the sums of each example, which threads can share; then those over the examples, in order:
+ * the same bits for any number of threads. */
+static void bias_gradient_of_examples(Lowering *lowering, const Node *node,
+                                      Tensor *bias_gradient) {
+    Builder *b = lowering->builder;
+    Expr *count = integer(b, node->dy->extent[0]), *channel;
+    Buffer *parts = lower_scratch(lowering, "example_sums", true, node->dy->extent[0]);
+    Expr *n = open_batch(b, LOOP_INDEPENDENT);
+    Channels channels = channels_open(lowering, node->dy);
+    ChannelSums sums = {
+        .example = n, .count = 1, .names = {"sum"}, .term = gradient_term, .context = node};
+    channel_sums(&channels, &sums);
+    int opened = 1 + channels.opened + channels_open_lanes(&channels, &channel);
+    Expr *place = plus(b, times(b, n, count), channel);
+    store_at(b, parts, 1, &place, channel_get(&channels, &sums.value[0], channel), false);
+    close_blocks(b, opened);
+
+    Expr *oc = open_loop(b, LOOP_INDEPENDENT, "oc", node->dy->extent[0]);
+    Expr *total = declare(b, "total", TYPE_DOUBLE, number(b, 0));
+    n = open_batch(b, LOOP_REDUCTION);
+    place = plus(b, times(b, n, count), oc);
+    local_add(b, total, load_at(b, parts, 1, &place));
+    close_blocks(b, 1);
+    tensor_store(lowering, bias_gradient, &oc, total);
+    close_blocks(b, 1);
+}
+
+void lower_bias_gradient(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
+    const LowerOptions *options = lowering->options;
+    const Tensor *dy = node->dy;
+    int threads = options->threads > 0 ? options->threads : 2;
+    bool few_blocks = dy->layout.blocked_axis == 0 &&
+                      dy->extent[0] / dy->layout.block < (int64_t)2 * threads;
+    if (dy->layout.blocked_axis == BATCH_AXIS)
+        bias_gradient_of_lanes(lowering, node, bias_gradient);
+    else if (few_blocks && options->max_batch > 1)
+        bias_gradient_of_examples(lowering, node, bias_gradient);
+    else
+        bias_gradient_of_channels(lowering, node, bias_gradient);
 }

@@ -4,7 +4,9 @@
  * From the chain rule dx_c = dy_c*s_c^-beta - 2*alpha*beta*x_c * sum of q_i over all i with c in
  * the window of i, q_i = dy_i * x_i * s_i^(-beta-1). Sums over channels are made for a row of the
  * last axis at once, in scratch memory [n][C][W]: all inner loops run along memory, and each power
- * is computed once. */
+ * is computed once. Where channels lie in blocks, the channels of each position are the row instead.
+ */
+#include "channels.h"
 #include "common.h"
 
 enum { LRN_N, LRN_K, LRN_ALPHA, LRN_BETA, LRN_ATTRIBUTES };
@@ -19,6 +21,7 @@ static const char *const lrn_samples[] = {
     "input 2x4x3 net = CONV(6,2x2) - LRN(alpha=0.1) - FC(3)",
     "input 2x5 net = CONV(4,2) - LRN(n=3, k=1, alpha=0.5, beta=0.5) - FC(3)",
     "input 6 net = FC(5) - LRN(n=4, alpha=0.3, beta=0.6) - FC(3)",
+    "input 2x4x3 net = CONV(32,2x2) - LRN(alpha=0.1) - CONV(16,1x1) - LRN(n=4, alpha=0.3) - FC(3)",
     "input 2x3x3 net = CONV(3,2x2) - LRN(n=9, k=1, alpha=0.2, beta=1) - FC(2)", NULL};
 
 /* ---- Rows ---- */
@@ -123,9 +126,140 @@ static int64_t window_after(const Node *node) {
     return (attribute_integer(node->layer, LRN_N) - 1) / 2;
 }
 
+/* ---- Blocks of channels ---- */
+
+/* The channels of one position lie in local arrays, with zeros before and behind, so that a window
+ * is a few loads side by side. */
+#define LONGEST_UNROLLED_WINDOW 16
+#define LONGEST_LOCAL_ARRAY 4096
+
+static bool works_on_blocks(const Node *node) {
+    int64_t size = attribute_integer(node->layer, LRN_N), channels = node->x[0]->extent[0];
+    return node->x[0]->layout.blocked_axis == 0 && size <= LONGEST_UNROLLED_WINDOW &&
+           channels + size <= LONGEST_LOCAL_ARRAY;
+}
+
+/* An array of the position's channels with `before` zeros in front and `after` behind. */
+typedef struct PaddedChannels {
+    Buffer *array;
+    int64_t before;
+} PaddedChannels;
+
+static void store_zeros(Builder *b, Buffer *array, int64_t first, int64_t count) {
+    if (count == 0)
+        return;
+    Expr *i = open_loop(b, LOOP_INDEPENDENT, "i", count);
+    Expr *at = plus(b, i, integer(b, first));
+    store_at(b, array, 1, &at, number(b, 0), false);
+    close_blocks(b, 1);
+}
+
+static PaddedChannels padded_channels(Lowering *lowering, const Node *node, const char *name,
+                                      int64_t before, int64_t after) {
+    Builder *b = lowering->builder;
+    int64_t channels = node->x[0]->extent[0], size = before + channels + after;
+    PaddedChannels padded = {declare_array(b, name, TYPE_REAL, 1, &size), before};
+    store_zeros(b, padded.array, 0, before);
+    store_zeros(b, padded.array, before + channels, after);
+    return padded;
+}
+
+static void padded_store(Builder *b, const PaddedChannels *padded, Expr *channel, Expr *value) {
+    Expr *at = plus(b, integer(b, padded->before), channel);
+    store_at(b, padded->array, 1, &at, value, false);
+}
+
+/* The sum of the elements from `before` in front of the channel to those behind it, `size` in all. */
+static Expr *window_sum(Builder *b, const PaddedChannels *padded, Expr *channel, int64_t size) {
+    Expr *sum = NULL;
+    for (int64_t j = 0; j < size; j++) {
+        Expr *at = plus(b, integer(b, j), channel);
+        Expr *value = load_at(b, padded->array, 1, &at);
+        sum = sum ? plus(b, sum, value) : value;
+    }
+    return sum;
+}
+
+/* Opens the blocks and lanes of the position's channels; returns how many loops. */
+static int open_channels(Lowering *lowering, const Node *node, Expr **index) {
+    Channels channels = channels_open(lowering, node->x[0]);
+    return channels.opened + channels_open_lanes(&channels, &index[AXIS_CHANNEL]);
+}
+
+/* The squares of the position's inputs. */
+static PaddedChannels lower_squares(Lowering *lowering, const Node *node, Expr **index) {
+    Builder *b = lowering->builder;
+    PaddedChannels squares =
+        padded_channels(lowering, node, "squares", window_before(node), window_after(node));
+    int opened = open_channels(lowering, node, index);
+    Expr *x = declare(b, "value", TYPE_REAL, tensor_load(lowering, node->x[0], index));
+    padded_store(b, &squares, index[AXIS_CHANNEL], times(b, x, x));
+    close_blocks(b, opened);
+    return squares;
+}
+
+static Expr *scale_of(Lowering *lowering, const Node *node, const PaddedChannels *squares,
+                      Expr *channel) {
+    Builder *b = lowering->builder;
+    Expr *sum = window_sum(b, squares, channel, attribute_integer(node->layer, LRN_N));
+    Expr *scaled = times(b, number(b, attribute_number(node->layer, LRN_ALPHA)), sum);
+    Expr *s = plus(b, number(b, attribute_number(node->layer, LRN_K)), scaled);
+    return declare(b, "s", TYPE_REAL, s);
+}
+
+static int open_positions(Lowering *lowering, const Tensor *tensor, Expr **index) {
+    index[AXIS_BATCH] = open_batch(lowering->builder, LOOP_INDEPENDENT);
+    return 1 + open_space(lowering, LOOP_INDEPENDENT, tensor, index);
+}
+
+static void forward_blocks(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    Expr *index[MAX_AXES];
+    int opened = open_positions(lowering, node->x[0], index);
+    PaddedChannels squares = lower_squares(lowering, node, index);
+    opened += open_channels(lowering, node, index);
+    Expr *s = scale_of(lowering, node, &squares, index[AXIS_CHANNEL]);
+    Expr *power = inverse_power(b, s, attribute_number(node->layer, LRN_BETA));
+    lower_result(lowering, node, index,
+                 times(b, tensor_load(lowering, node->x[0], index), power));
+    close_blocks(b, opened);
+}
+
+static void data_gradient_blocks(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    double alpha = attribute_number(node->layer, LRN_ALPHA);
+    double beta = attribute_number(node->layer, LRN_BETA);
+    Expr *index[MAX_AXES];
+    int opened = open_positions(lowering, node->x[0], index);
+    PaddedChannels squares = lower_squares(lowering, node, index);
+    PaddedChannels powers = padded_channels(lowering, node, "powers", 0, 0);
+    PaddedChannels ratios =
+        padded_channels(lowering, node, "ratios", window_after(node), window_before(node));
+    int inner = open_channels(lowering, node, index);
+    Expr *s = scale_of(lowering, node, &squares, index[AXIS_CHANNEL]);
+    Expr *power = declare(b, "power", TYPE_REAL, inverse_power(b, s, beta));
+    Expr *product =
+        times(b, tensor_load(lowering, node->dy, index), tensor_load(lowering, node->x[0], index));
+    padded_store(b, &powers, index[AXIS_CHANNEL], power);
+    padded_store(b, &ratios, index[AXIS_CHANNEL], over(b, times(b, product, power), s));
+    close_blocks(b, inner);
+
+    opened += open_channels(lowering, node, index);
+    Expr *direct = times(b, tensor_load(lowering, node->dy, index),
+                         window_sum(b, &powers, index[AXIS_CHANNEL], 1));
+    Expr *sum = window_sum(b, &ratios, index[AXIS_CHANNEL], attribute_integer(node->layer, LRN_N));
+    Expr *through = times(b, number(b, 2 * alpha * beta), tensor_load(lowering, node->x[0], index));
+    lower_result(lowering, node, index, minus(b, direct, times(b, through, sum)));
+    close_blocks(b, opened);
+}
+
 /* ---- Kernels ---- */
 
 static void lrn_lower_forward(Lowering *lowering, const Node *node) {
+    if (works_on_blocks(node)) {
+        forward_blocks(lowering, node);
+        return;
+    }
     Builder *b = lowering->builder;
     Tensor *x = node->x[0];
     Buffer *scale = lower_scratch(lowering, "scale", true, x->extent[0] * row_length(x));
@@ -188,6 +322,10 @@ static void lower_ratio_sum(Lowering *lowering, const Node *node, const Gradient
 }
 
 static void lrn_lower_data_gradient(Lowering *lowering, const Node *node) {
+    if (works_on_blocks(node)) {
+        data_gradient_blocks(lowering, node);
+        return;
+    }
     Builder *b = lowering->builder;
     Tensor *x = node->x[0];
     int64_t size = x->extent[0] * row_length(x);

@@ -59,10 +59,11 @@ class SmallVgg(Numbered):
 
 
 class SmallResnet(Numbered):
-    def __init__(self):
+    def __init__(self, blocks=1):
         super().__init__()
         self.start = self.unit(3, 8)
-        self.blocks = [self.block(8, 8), self.block(8, 16), self.block(16, 16), self.block(16, 32)]
+        self.blocks = [self.block(8, 8) for _ in range(blocks)]
+        self.blocks += [self.block(8, 16), self.block(16, 16), self.block(16, 32)]
         self.add("fc", nn.Linear(32, 10))
 
     def unit(self, inputs, outputs, kernel=3, stride=1):
@@ -148,9 +149,11 @@ def all_networks():
                       labels=10, probabilities=True, options=options)
     yield classes("small VGG", small("vgg_small.cnn"), SmallVgg,
                   lambda p: sgd(p, lr=0.02, momentum=0.9, weight_decay=5e-4), labels=10, probabilities=True)
-    yield classes("small ResNet", small("resnet_small.cnn"), SmallResnet,
-                  lambda p: sgd(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4),
-                  loss=lambda y, t: F.cross_entropy(y, t, label_smoothing=0.1), labels=10)
+    for name, blocks in [("small ResNet", 1), ("deep ResNet", 12)]:
+        yield classes(name, small("resnet_small.cnn"), lambda blocks=blocks: SmallResnet(blocks),
+                      lambda p: sgd(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4),
+                      loss=lambda y, t: F.cross_entropy(y, t, label_smoothing=0.1), labels=10,
+                      options=[f"-DBLOCKS={blocks}"])
     weights = torch.tensor([1, 2, 0.5, 1, 1], dtype=torch.float64)
     yield classes("small DenseNet", small("dense_small.cnn"), SmallDense,
                   lambda p: adam(p, lr=0.002, weight_decay=1e-3),

@@ -80,8 +80,8 @@ class Tuning:
 
 
 def kernels(path):
-    """An emitted file without the comment at its top, which holds the options."""
-    return path.read_text().split("*/", 1)[1]
+    """An emitted file without what it says of the options: the comment at its top and a line of its tables."""
+    return re.sub(r"^    \.options = .*\n", "", path.read_text().split("*/", 1)[1], flags=re.M)
 
 
 def agrees(context, name, text, precision):
@@ -261,7 +261,7 @@ def broken_compiler(context):
         (script, COMPILER.replace("echo \\$sequence", "exit 4; echo"), "the program that measures fails"),
     ]:
         if program:
-            script.write_text(program)
+            script.write_text(program.replace("LOG", str(tuning.log)))
             script.chmod(0o755)
         said = tuning.emit(SMALL, output, compiler=compiler, status=2)
         check("error: --tune: " in said and message in said, said)

@@ -98,7 +98,7 @@ static void test_index_sums_need_no_parentheses(void **state) {
     assert_string_equal(body(f),
                         "for (int i = 0; i < 4; i++)\n"
                         "for (int j = 0; j < 4; j++)\n"
-                        "    y[i + j + i - 2] = 1;\n");
+                        "  y[i + j + i - 2] = 1;\n");
 }
 
 static void test_conditions(void **state) {
@@ -174,10 +174,10 @@ static void test_accumulators_stay(void **state) {
     close_blocks(b, 1);
     assert_string_equal(body(f),
                         "for (int n = 0; n < batch; n++) {\n"
-                        "    double sum = 0;\n"
-                        "    for (int i = 0; i < 100; i++)\n"
-                        "        sum += x[n * 100 + i];\n"
-                        "    y[n] = (real)sum;\n"
+                        "  double sum = 0;\n"
+                        "  for (int i = 0; i < 100; i++)\n"
+                        "    sum += x[n * 100 + i];\n"
+                        "  y[n] = (real)sum;\n"
                         "}\n");
     assert_string_equal(parameters(f), "(int batch, const real *RESTRICT x, real *RESTRICT y)");
 }
@@ -188,7 +188,7 @@ static void test_large_buffers_have_wide_indices(void **state) {
     f->tensor.storage = INT_MAX / BATCH + 1;
     store(f, open_batch(b, LOOP_INDEPENDENT), number(b, 1));
     close_blocks(b, 1);
-    assert_string_equal(body(f), "for (ptrdiff_t n = 0; n < batch; n++)\n    y[n] = 1;\n");
+    assert_string_equal(body(f), "for (ptrdiff_t n = 0; n < batch; n++)\n  y[n] = 1;\n");
     assert_string_equal(parameters(f), "(ptrdiff_t batch, real *RESTRICT y)");
     f->tensor.storage--;
     assert_string_equal(parameters(f), "(int batch, real *RESTRICT y)");
@@ -202,7 +202,7 @@ static void test_loop_hints(void **state) {
     Stmt *loop = b->open_stmt[b->depth - 1];
     store(f, n, number(b, 1));
     close_blocks(b, 1);
-    const char *plain = "for (int n = 0; n < batch; n++)\n    y[n] = 1;\n";
+    const char *plain = "for (int n = 0; n < batch; n++)\n  y[n] = 1;\n";
     loop->parallel = loop->parallel_work_per_example = true;
     loop->parallel_work = 1e9;
     assert_string_equal(body(f), arena_format(f->arena, "PARALLEL_FOR\n%s", plain));
