@@ -149,7 +149,7 @@ def all_networks():
                       labels=10, probabilities=True, options=options)
     yield classes("small VGG", small("vgg_small.cnn"), SmallVgg,
                   lambda p: sgd(p, lr=0.02, momentum=0.9, weight_decay=5e-4), labels=10, probabilities=True)
-    for name, blocks in [("small ResNet", 1), ("deep ResNet", 12)]:
+    for name, blocks in [("small ResNet", 1), ("deep ResNet", 6)]:
         yield classes(name, small("resnet_small.cnn"), lambda blocks=blocks: SmallResnet(blocks),
                       lambda p: sgd(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4),
                       loss=lambda y, t: F.cross_entropy(y, t, label_smoothing=0.1), labels=10,
