@@ -58,12 +58,24 @@ class SmallVgg(Numbered):
         return self.dense[-1](x)
 
 
+class Deep(Numbered):
+    def __init__(self):
+        super().__init__()
+        self.convolutions = [self.conv(3 if i == 0 else 8, 8, 3, padding=1) for i in range(21)]
+        self.add("fc", nn.Linear(8, 5))
+
+    def forward(self, x):
+        x = self.convolutions[0](x)
+        for conv in self.convolutions[1:]:
+            x = x + torch.tanh(conv(x))
+        return self.fc1(x.mean((2, 3)))
+
+
 class SmallResnet(Numbered):
-    def __init__(self, blocks=1):
+    def __init__(self):
         super().__init__()
         self.start = self.unit(3, 8)
-        self.blocks = [self.block(8, 8) for _ in range(blocks)]
-        self.blocks += [self.block(8, 16), self.block(16, 16), self.block(16, 32)]
+        self.blocks = [self.block(8, 8), self.block(8, 16), self.block(16, 16), self.block(16, 32)]
         self.add("fc", nn.Linear(32, 10))
 
     def unit(self, inputs, outputs, kernel=3, stride=1):
@@ -149,11 +161,10 @@ def all_networks():
                       labels=10, probabilities=True, options=options)
     yield classes("small VGG", small("vgg_small.cnn"), SmallVgg,
                   lambda p: sgd(p, lr=0.02, momentum=0.9, weight_decay=5e-4), labels=10, probabilities=True)
-    for name, blocks in [("small ResNet", 1), ("deep ResNet", 6)]:
-        yield classes(name, small("resnet_small.cnn"), lambda blocks=blocks: SmallResnet(blocks),
-                      lambda p: sgd(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4),
-                      loss=lambda y, t: F.cross_entropy(y, t, label_smoothing=0.1), labels=10,
-                      options=[f"-DBLOCKS={blocks}"])
+    yield classes("small ResNet", small("resnet_small.cnn"), SmallResnet,
+                  lambda p: sgd(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4),
+                  loss=lambda y, t: F.cross_entropy(y, t, label_smoothing=0.1), labels=10)
+    yield classes("deep network", small("deep_small.cnn"), Deep, lambda p: sgd(p, lr=0.01), labels=5)
     weights = torch.tensor([1, 2, 0.5, 1, 1], dtype=torch.float64)
     yield classes("small DenseNet", small("dense_small.cnn"), SmallDense,
                   lambda p: adam(p, lr=0.002, weight_decay=1e-3),
