@@ -1,11 +1,9 @@
-/* The choice of a register tile by estimated cycles. The model of the core: two fused multiply-adds
- * and two loads of a vector per cycle, four cycles until a sum can be added to again. It is coarse,
+/* The choice of a register tile by estimated cycles. The model of the core: `vector_rate` fused
+ * multiply-adds and as many loads of a vector per cycle, four cycles until a sum can be added to again. It is coarse,
  * but it ranks tiles well: what it must see is how many lanes are wasted, how many loads a
  * multiply-add costs, and what has to be copied first. */
 #include "contraction.h"
 
-#define FMAS_PER_CYCLE 2.0
-#define LOADS_PER_CYCLE 2.0
 #define FMA_LATENCY 4.0
 #define CYCLES_PER_STEP 1.0    /* counting and branching of the loop around it */
 #define CYCLES_PER_SCALAR 0.05 /* what of a load does not hide behind the multiply-adds */
@@ -77,8 +75,9 @@ bool contraction_streams_vectors(const ContractionPlan *plan, const Tile *tile) 
 /* Cycles of one step of a tile: all its multiply-adds for one combination of the reduced dims. */
 static double step_cycles(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
     StepLoads loads = step_loads(plan, tile, rows, columns);
-    double fmas = (double)rows * columns / FMAS_PER_CYCLE;
-    double loading = (loads.scalars + loads.vectors) / LOADS_PER_CYCLE;
+    double rate = plan->lowering->options->vector_rate;
+    double fmas = (double)rows * columns / rate;
+    double loading = (loads.scalars + loads.vectors) / rate;
     if (contraction_streams_vectors(plan, tile))
         loading = largest(loading, loads.vectors * CYCLES_PER_STREAMED_VECTOR);
     return largest(FMA_LATENCY, largest(fmas, loading)) + CYCLES_PER_STEP +

@@ -2,13 +2,14 @@
 
 #include <string.h>
 
-/* Widest first within an architecture. */
+#define AVX512_FLAGS "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma"
 const Target target_table[] = {
-    {"avx512", "x86-64 with AVX-512", 64, 32, "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma"},
-    {"avx2", "x86-64 with AVX2 and FMA", 32, 16, "-mavx2 -mfma"},
-    {"sse2", "any x86-64", 16, 16, "-msse2"},
-    {"neon", "AArch64", 16, 32, ""},
-    {"generic", "any machine: no vectors", 0, 16, ""},
+    {"avx512", "x86-64 with AVX-512", 64, 32, 2, AVX512_FLAGS},
+    {"zen4", "x86-64 with AVX-512 in halves", 64, 32, 1, AVX512_FLAGS},
+    {"avx2", "x86-64 with AVX2 and FMA", 32, 16, 2, "-mavx2 -mfma"},
+    {"sse2", "any x86-64", 16, 16, 2, "-msse2"},
+    {"neon", "AArch64", 16, 32, 2, ""},
+    {"generic", "any machine: no vectors", 0, 16, 2, ""},
 };
 const int target_count = (int)(sizeof target_table / sizeof target_table[0]);
 
@@ -17,7 +18,7 @@ static const char *native_name(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return "avx512";
+        return __builtin_cpu_is("amdfam19h") ? "zen4" : "avx512";
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return "avx2";
     return "sse2";
@@ -38,13 +39,13 @@ const Target *target_find(const char *name) {
     return NULL;
 }
 
-/* Targets of other architectures have flags that tell; within one, the widest runs all. */
+/* Within an architecture, the widest runs all. */
 bool target_runs_here(const Target *target) {
     const Target *native = target_find("native");
     bool same = strcmp(native->name, "neon") == 0 || strcmp(native->name, "generic") == 0
                     ? target == native
-                    : target >= native && strcmp(target->name, "neon") != 0;
-    return same || target->vector_bytes == 0;
+                    : strcmp(target->name, "neon") != 0;
+    return target->vector_bytes == 0 || (same && target->vector_bytes <= native->vector_bytes);
 }
 
 int target_vector_length(const Target *target, size_t number_bytes) {

@@ -10,13 +10,14 @@ typedef struct Target {
     const char *summary;        /* for --help */
     int vector_bytes;           /* of one vector register; 0: no vectors */
     int vector_registers;       /* that a kernel may hope to keep values in */
+    double vector_rate;         /* multiply-adds, and loads, of a whole vector per cycle */
     const char *compiler_flags; /* for gcc and clang, where it is not -march=native; "": none */
 } Target;
 
 extern const Target target_table[];
 extern const int target_count;
 
-/* The target of that name; "native" is the widest one that this machine runs. NULL: unknown. */
+/* The target of that name; "native" is the one that fits this machine best. NULL: unknown. */
 const Target *target_find(const char *name);
 
 /* False where this machine cannot run it. */

@@ -166,8 +166,8 @@ static void transform_back(WinogradEmission *e, Buffer *products) {
 
 void winograd_emit_convolution(WinogradEmission *e) {
     const WinogradPlan *plan = e->plan;
-    e->matrices = winograd_matrices(plan->step, WINOGRAD_TAPS, WINOGRAD_SCALE_FILTER);
-    comment(e->b, "Winograd F(%dx%d, 3x3)", plan->step, plan->step);
+    e->matrices = winograd_matrices(plan->step, plan->taps, WINOGRAD_SCALE_FILTER);
+    comment(e->b, "Winograd F(%dx%d, %dx%d)", plan->step, plan->step, plan->taps, plan->taps);
     Buffer *filters = winograd_filters(e);
     Scratch scratch;
     scratch.filters = plan->filter_slots > 0 ? winograd_filter_rows_scratch(e)
@@ -182,7 +182,7 @@ void winograd_emit_convolution(WinogradEmission *e) {
                        .to = scratch.inputs};
     for (int axis = 0; axis < 2; axis++) {
         cut.origin[axis] = plan->origin[axis];
-        cut.end[axis] = plan->origin[axis] + plan->covered[axis] + WINOGRAD_TAPS - 1;
+        cut.end[axis] = plan->origin[axis] + plan->covered[axis] + plan->taps - 1;
     }
     winograd_cut_tiles(e, &cut);
     if (plan->filter_slots > 0)

@@ -1,6 +1,6 @@
 #include "winograd_emission.h"
 
-/* Where filters come from: [result block][input channel][3][3][V], as the weights lie for the
+/* Where filters come from: [result block][input channel][taps][taps][V], as the weights lie for the
  * forward pass. */
 typedef struct FilterEmission {
     const WinogradEmission *e;
@@ -11,10 +11,12 @@ typedef struct FilterEmission {
     int64_t point_stride;
 } FilterEmission;
 
-#define FILTER_TAPS (WINOGRAD_TAPS * WINOGRAD_TAPS)
-
 static int64_t channels_of(const WinogradPlan *plan) {
     return plan->input_blocks * plan->length;
+}
+
+static int64_t filter_taps(const WinogradPlan *plan) {
+    return (int64_t)plan->taps * plan->taps;
 }
 
 static Expr *scaled(Builder *b, Expr *x, int64_t factor) {
@@ -24,7 +26,7 @@ static Expr *scaled(Builder *b, Expr *x, int64_t factor) {
 static Expr *filter_tap(void *context, Expr *row, Expr *column) {
     const FilterEmission *f = context;
     Builder *b = f->e->b;
-    Expr *tap = plus(b, scaled(b, row, WINOGRAD_TAPS), column);
+    Expr *tap = plus(b, scaled(b, row, f->e->plan->taps), column);
     Expr *offset = plus(b, f->first, scaled(b, tap, f->e->plan->length));
     return winograd_load_vector(b, f->from, 1, &offset);
 }
@@ -40,7 +42,7 @@ static void filter_point(void *context, Expr *row, Expr *column, Expr *value) {
 /* The offset of the first tap of filter [block][channel]. */
 static Expr *tap_offset(const WinogradEmission *e, Expr *block, Expr *channel, int64_t channels) {
     Expr *number = plus(e->b, scaled(e->b, block, channels), channel);
-    return scaled(e->b, number, (int64_t)FILTER_TAPS * e->plan->length);
+    return scaled(e->b, number, filter_taps(e->plan) * e->plan->length);
 }
 
 /* For the data gradient: a copy of the weights with the taps in reverse order and with channels
@@ -49,17 +51,18 @@ static Buffer *turned_filters(const WinogradEmission *e, Buffer *weights) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t length = plan->length, channels = channels_of(plan), results = plan->result_blocks;
+    int64_t taps = filter_taps(plan);
     Buffer *turned =
-        lower_scratch(e->lowering, "turned", false, results * channels * FILTER_TAPS * length);
+        lower_scratch(e->lowering, "turned", false, results * channels * taps * length);
     Expr *result = open_loop(b, LOOP_INDEPENDENT, "result", results);
     Expr *input = open_loop(b, LOOP_INDEPENDENT, "input", plan->input_blocks);
     Expr *lane = open_loop(b, LOOP_SERIAL, "lane", length);
-    Expr *tap = open_loop(b, LOOP_SERIAL, "tap", FILTER_TAPS);
+    Expr *tap = open_loop(b, LOOP_SERIAL, "tap", taps);
     Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", length);
     Expr *to = tap_offset(e, result, plus(b, scaled(b, input, length), lane), channels);
     to = plus(b, plus(b, to, scaled(b, tap, length)), c);
     Expr *from = tap_offset(e, input, plus(b, scaled(b, result, length), c), results * length);
-    Expr *mirrored = minus(b, integer(b, FILTER_TAPS - 1), tap);
+    Expr *mirrored = minus(b, integer(b, taps - 1), tap);
     from = plus(b, plus(b, from, scaled(b, mirrored, length)), lane);
     store_at(b, turned, 1, &to, load_at(b, weights, 1, &from), false);
     close_blocks(b, 5);
@@ -119,8 +122,8 @@ void winograd_transform_filter_row(const WinogradEmission *e, Buffer *filters, E
     const RationalMatrix *matrix = &e->matrices.filter;
     Builder *b = e->b;
     int64_t channels = channels_of(plan);
-    Expr *factor[WINOGRAD_TAPS], *x[WINOGRAD_TAPS], *y[WINOGRAD_MAX];
-    for (int k = 0; k < WINOGRAD_TAPS; k++)
+    Expr *factor[WINOGRAD_MAX], *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
+    for (int k = 0; k < plan->taps; k++)
         factor[k] = declare(b, "g", TYPE_REAL, coefficient_of_row(b, matrix, row, k));
     int opened = 1;
     Expr *t = winograd_open_loop(b, LOOP_SERIAL, "t", plan->columns, &opened);
@@ -128,9 +131,9 @@ void winograd_transform_filter_row(const WinogradEmission *e, Buffer *filters, E
     Expr *result = plus(b, scaled(b, group, plan->columns), t);
     FilterEmission f = {.e = e, .from = filters};
     f.first = declare(b, "from", TYPE_INDEX, tap_offset(e, result, channel, channels));
-    for (int column = 0; column < WINOGRAD_TAPS; column++) {
+    for (int column = 0; column < plan->taps; column++) {
         Expr *sum = NULL;
-        for (int k = 0; k < WINOGRAD_TAPS; k++) {
+        for (int k = 0; k < plan->taps; k++) {
             Expr *product = times(b, factor[k], filter_tap(&f, integer(b, k), integer(b, column)));
             sum = sum ? plus(b, sum, product) : product;
         }

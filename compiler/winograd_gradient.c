@@ -104,9 +104,10 @@ static Expr *sum_vector(void *context, Expr *row, Expr *column) {
 
 static void weight_vector(void *context, Expr *row, Expr *column, Expr *value) {
     const WeightEmission *w = context;
+    const WinogradPlan *plan = w->e->plan;
     Builder *b = w->e->b;
-    Expr *tap = plus(b, times(b, row, integer(b, WINOGRAD_TAPS)), column);
-    Expr *offset = plus(b, w->to, times(b, tap, integer(b, w->e->plan->length)));
+    Expr *tap = plus(b, times(b, row, integer(b, plan->taps)), column);
+    Expr *offset = plus(b, w->to, times(b, tap, integer(b, plan->length)));
     store_at(b, w->gradient, 1, &offset, value, false);
 }
 
@@ -126,7 +127,7 @@ static void transform_back(WinogradEmission *e, Buffer *sums) {
     w.from = declare(b, "from", TYPE_INDEX, times(b, from, integer(b, plan->length)));
     Expr *block = plus(b, times(b, group, integer(b, plan->columns)), t);
     Expr *to = plus(b, times(b, block, integer(b, channels)), c);
-    int64_t filter = (int64_t)WINOGRAD_TAPS * WINOGRAD_TAPS * plan->length;
+    int64_t filter = (int64_t)plan->taps * plan->taps * plan->length;
     w.to = declare(b, "to", TYPE_INDEX, times(b, to, integer(b, filter)));
     Buffer *half = winograd_declare_half(b, &e->matrices.output);
     winograd_first_half(b, &e->matrices.output, half, sum_vector, &w);
@@ -147,19 +148,19 @@ static WinogradCut cut_of(const WinogradEmission *e, Tensor *tensor, const Ratio
                        .fill = true};
     for (int axis = 0; axis < 2; axis++) {
         cut.origin[axis] = input ? plan->origin[axis] : 0;
-        cut.end[axis] = cut.origin[axis] + plan->covered[axis] + (input ? WINOGRAD_TAPS - 1 : 0);
+        cut.end[axis] = cut.origin[axis] + plan->covered[axis] + (input ? plan->taps - 1 : 0);
     }
     return cut;
 }
 
 void winograd_emit_weight_gradient(WinogradEmission *e) {
     const WinogradPlan *plan = e->plan;
-    e->matrices = winograd_matrices(WINOGRAD_TAPS, plan->step, WINOGRAD_SCALE_OUTPUT);
+    e->matrices = winograd_matrices(plan->taps, plan->step, WINOGRAD_SCALE_OUTPUT);
     Buffer *inputs = winograd_slab_scratch(e, "inputs", plan->input_blocks);
     Buffer *taps = winograd_slab_scratch(e, "taps", plan->result_blocks);
     Buffer *sums = lower_scratch(e->lowering, "sums", false, plan->slots * sums_size(plan));
-    comment(e->b, "Winograd F(3x3, %dx%d): transform tiles of x and of dy, multiply,", plan->step,
-            plan->step);
+    comment(e->b, "Winograd F(%dx%d, %dx%d): transform tiles of x and of dy, multiply,", plan->taps,
+            plan->taps, plan->step, plan->step);
     winograd_open_slots(e);
     if (!e->single_portion)
         clear_sums(e, sums);

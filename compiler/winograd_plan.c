@@ -2,8 +2,6 @@
 
 /* ---- The model of the machine: coarse, but it ranks the variants well ---- */
 
-#define FMAS_PER_CYCLE 2.0
-#define LOADS_PER_CYCLE 2.0
 #define FMA_LATENCY 4.0
 #define EFFICIENCY 0.85       /* of the peak that a good direct convolution reaches */
 #define CYCLES_PER_STEP 1.0   /* counting and branching around the multiply-adds of a tile */
@@ -49,9 +47,11 @@ static bool has_form(const Node *node, int length) {
     if (window->rank != 2 || node->connections || weight->extent[1] != node->x[0]->extent[0])
         return false;
     for (int axis = 0; axis < 2; axis++)
-        if (window->kernel[axis] != WINOGRAD_TAPS || window->stride[axis] != 1 ||
+        if (window->kernel[axis] != window->kernel[0] || window->stride[axis] != 1 ||
             window->dilation[axis] != 1)
             return false;
+    if (window->kernel[0] != 3 && window->kernel[0] != 5)
+        return false;
     return is_blocked(weight, length);
 }
 
@@ -67,7 +67,7 @@ static void set_tensors(WinogradPlan *plan) {
     plan->result_blocks = plan->result->extent[0] / plan->length;
     for (int axis = 0; axis < 2; axis++) {
         int64_t pad = window->pad_begin[axis];
-        plan->origin[axis] = data_gradient ? pad - (WINOGRAD_TAPS - 1) : -pad;
+        plan->origin[axis] = data_gradient ? pad - (plan->taps - 1) : -pad;
         plan->covered[axis] = plan->result->extent[1 + axis];
     }
 }
@@ -76,7 +76,7 @@ static void set_tensors(WinogradPlan *plan) {
 static bool has_halo(const WinogradPlan *plan) {
     const Layout *layout = &plan->input->layout;
     for (int axis = 0; axis < 2; axis++) {
-        int64_t end = plan->origin[axis] + plan->covered[axis] + WINOGRAD_TAPS - 1;
+        int64_t end = plan->origin[axis] + plan->covered[axis] + plan->taps - 1;
         if (-plan->origin[axis] > layout->before[1 + axis] ||
             end > plan->input->extent[1 + axis] + layout->after[1 + axis])
             return false;
@@ -94,17 +94,19 @@ typedef struct Search {
     const WinogradVisitor *visitor;
 } Search;
 
-static double step_cycles(int rows, int columns) {
-    double fmas = rows * columns / FMAS_PER_CYCLE;
-    double loads = (rows + columns) / LOADS_PER_CYCLE;
+static double step_cycles(const Search *search) {
+    int rows = search->plan.rows, columns = search->plan.columns;
+    double rate = search->options->vector_rate;
+    double fmas = rows * columns / rate;
+    double loads = (rows + columns) / rate;
     return largest(FMA_LATENCY, largest(fmas, loads)) + CYCLES_PER_STEP +
            columns * CYCLES_PER_VECTOR;
 }
 
 /* One register tile with a sum of `terms`. */
-static double tile_cycles(const WinogradPlan *plan, double terms) {
-    return terms * step_cycles(plan->rows, plan->columns) +
-           plan->rows * plan->columns * CYCLES_PER_SUM + CYCLES_PER_TILE;
+static double tile_cycles(const Search *search, double terms) {
+    const WinogradPlan *plan = &search->plan;
+    return terms * step_cycles(search) + plan->rows * plan->columns * CYCLES_PER_SUM + CYCLES_PER_TILE;
 }
 
 static double slabs_of(const Search *search) {
@@ -121,8 +123,8 @@ static double product_cycles(const Search *search) {
     double columns = (double)(plan->result_blocks / plan->columns);
     if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
         return plan->points * columns * channels / plan->rows * portions_of(search) *
-               tile_cycles(plan, (double)(plan->slab * plan->portion));
-    return plan->points * columns * slabs_of(search) * tile_cycles(plan, channels);
+               tile_cycles(search, (double)(plan->slab * plan->portion));
+    return plan->points * columns * slabs_of(search) * tile_cycles(search, channels);
 }
 
 /* Vectors of all filters at all points. */
@@ -137,7 +139,7 @@ static double filter_cycles(const Search *search) {
     double cycles = plan->filter_slots > 0 ? vectors * CYCLES_PER_PART * portions_of(search)
                                            : vectors * CYCLES_PER_FILTER;
     if (plan->kind == WINOGRAD_DATA_GRADIENT)
-        cycles += vectors / plan->points * WINOGRAD_TAPS * WINOGRAD_TAPS * CYCLES_PER_TURNED;
+        cycles += vectors / plan->points * plan->taps * plan->taps * CYCLES_PER_TURNED;
     return cycles;
 }
 
@@ -149,7 +151,7 @@ static double transform_cycles(const Search *search) {
     if (plan->kind != WINOGRAD_WEIGHT_GRADIENT)
         return cycles + tiles * results * CYCLES_PER_OUTPUT;
     return cycles + tiles * results * CYCLES_PER_INPUT +
-           (plan->slots > 1 ? plan->slots * filter_vectors(plan) / LOADS_PER_CYCLE : 0);
+           (plan->slots > 1 ? plan->slots * filter_vectors(plan) / search->options->vector_rate : 0);
 }
 
 static double slab_reals(const WinogradPlan *plan) {
@@ -177,7 +179,7 @@ static double memory_cycles(const Search *search) {
     if (plan->filter_slots > 0) {
         bool fits = row_reals(plan) <= 1.5 * CACHE_REALS;
         double groups = (double)(plan->result_blocks / plan->columns);
-        double weights = filters / plan->points * WINOGRAD_TAPS * WINOGRAD_TAPS;
+        double weights = filters / plan->points * plan->taps * plan->taps;
         reals += portions_of(search) * (weights > CACHE_REALS ? plan->extent : 1) * weights;
         reals += fits ? 0 : groups * slabs / 2;
     } else if (shared || filters > CACHE_REALS) {
@@ -212,8 +214,8 @@ static double direct_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double outputs = (double)(plan->covered[0] * plan->covered[1]) * search->options->max_batch;
     double fmas = outputs * (double)(plan->input_blocks * plan->length * plan->result_blocks) *
-                  WINOGRAD_TAPS * WINOGRAD_TAPS;
-    return fmas / FMAS_PER_CYCLE / EFFICIENCY + CYCLES_PER_REGION * search->threads;
+                  plan->taps * plan->taps;
+    return fmas / search->options->vector_rate / EFFICIENCY + CYCLES_PER_REGION * search->threads;
 }
 
 /* ---- The search ---- */
@@ -221,7 +223,7 @@ static double direct_cycles(const Search *search) {
 static void set_step(Search *search, int step) {
     WinogradPlan *plan = &search->plan;
     plan->step = step;
-    plan->extent = step + WINOGRAD_TAPS - 1;
+    plan->extent = step + plan->taps - 1;
     plan->points = plan->extent * plan->extent;
     for (int axis = 0; axis < 2; axis++)
         plan->tiles[axis] = divide_up(plan->covered[axis], step);
@@ -300,14 +302,17 @@ bool winograd_each_plan(const Lowering *lowering, const Node *node, WinogradKind
     if (options->level == 0 || !options->winograd || length == 1 || !has_form(node, length))
         return false;
     Search search = {.options = options,
-                     .plan = {.kind = kind, .node = node, .length = length},
+                     .plan = {.kind = kind,
+                              .node = node,
+                              .length = length,
+                              .taps = (int)node->layer->window.kernel[0]},
                      .threads = options->threads > 0 ? options->threads : DEFAULT_THREADS,
                      .visitor = visitor};
     set_tensors(&search.plan);
     if (!is_blocked(search.plan.input, length) || !is_blocked(search.plan.result, length) ||
         !has_halo(&search.plan))
         return false;
-    for (int step = 2; step <= 4; step += 2) {
+    for (int step = 2; step + search.plan.taps - 1 <= WINOGRAD_MAX; step += 2) {
         set_step(&search, step);
         try_tiles(&search);
     }

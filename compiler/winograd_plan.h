@@ -22,8 +22,6 @@
 #include "winograd.h"
 #include "winograd_transform.h"
 
-#define WINOGRAD_TAPS 3
-
 typedef struct WinogradPlan {
     WinogradKind kind;
     const Node *node;
@@ -32,8 +30,9 @@ typedef struct WinogradPlan {
     Tensor *result; /* y or dx; for the weight gradient dy, whose tiles are the filters */
     int64_t input_blocks, result_blocks;
 
+    int taps;           /* of a filter along each axis */
     int step;           /* tiles are this far apart: what they cover of the result */
-    int extent;         /* of a tile of the input, step + 2 */
+    int extent;         /* of a tile of the input, step + taps - 1 */
     int points;         /* extent * extent */
     int64_t origin[2];  /* index of the first tile's first element in the input; may be < 0 */
     int64_t covered[2]; /* extents of the result */

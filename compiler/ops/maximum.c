@@ -28,7 +28,9 @@ typedef struct Maximum {
     const Window *window;
     Channels channels;
     Expr *output[MAX_AXES]; /* the window's position */
+    Expr *block_of_examples;
     int64_t example_lanes;  /* > 0: lanes are the examples of a block instead of its channels */
+    Expr *lane;             /* set by open_lanes */
     bool placed;            /* it matters which element is the maximum */
 } Maximum;
 
@@ -40,7 +42,7 @@ static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool p
         .lowering = lowering, .node = node, .window = &node->layer->window, .placed = placed};
     if (unrolled && node->x[0]->layout.blocked_axis == BATCH_AXIS) {
         m->example_lanes = node->x[0]->layout.block;
-        m->output[AXIS_BATCH] = open_examples(lowering, LOOP_INDEPENDENT, node->x[0]);
+        m->block_of_examples = open_examples(lowering, LOOP_INDEPENDENT, node->x[0]);
     } else {
         m->output[AXIS_BATCH] = open_batch(lowering->builder, LOOP_INDEPENDENT);
     }
@@ -48,14 +50,50 @@ static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool p
     return 1 + m->channels.opened + pooling_open_outputs(lowering, m->window, m->output);
 }
 
+static int64_t lane_count(const Maximum *m) {
+    return m->example_lanes > 0 ? m->example_lanes : m->channels.lanes;
+}
+
 static int open_lanes(Maximum *m) {
     Builder *b = m->lowering->builder;
-    if (m->example_lanes == 0)
-        return channels_open_lanes(&m->channels, &m->output[AXIS_CHANNEL]);
+    if (m->example_lanes == 0) {
+        Expr **channel = &m->output[AXIS_CHANNEL], *block;
+        int opened = channels_open_lanes(&m->channels, channel);
+        split_index(b, *channel, m->channels.lanes, m->channels.tensor->extent[0], &block, &m->lane);
+        return opened;
+    }
     m->output[AXIS_CHANNEL] = m->channels.block;
-    Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", m->example_lanes);
-    m->output[AXIS_BATCH] = blocked_index(b, m->output[AXIS_BATCH], lane, m->example_lanes);
+    m->lane = open_loop(b, LOOP_INDEPENDENT, "lane", m->example_lanes);
+    m->output[AXIS_BATCH] = blocked_index(b, m->block_of_examples, m->lane, m->example_lanes);
     return 1;
+}
+
+/* ---- Numbers of the maxima ---- */
+
+/* They are saved as bytes. A loop that computes numbers and stores bytes gets short vectors from gcc,
+ * so those of all lanes go through an array; without lanes there is none (NULL). Not so on the way
+ * back: vectors would be read from what short ones have just stored, which stalls. */
+static Buffer *declare_places(const Maximum *m) {
+    int64_t lanes = lane_count(m);
+    return lanes > 1 ? declare_array(m->lowering->builder, "places", TYPE_LABEL, 1, &lanes) : NULL;
+}
+
+static void store_place(const Maximum *m, Buffer *places, Expr *place) {
+    if (places)
+        store_at(m->lowering->builder, places, 1, &m->lane, place, false);
+    else
+        tensor_store(m->lowering, m->node->saved[0], m->output, place);
+}
+
+/* To be called behind the loop over the lanes that has stored them. */
+static void save_places(Maximum *m, Buffer *places) {
+    Builder *b = m->lowering->builder;
+    if (places == NULL)
+        return;
+    int opened = open_lanes(m);
+    Expr *place = load_at(b, places, 1, &m->lane);
+    tensor_store(m->lowering, m->node->saved[0], m->output, place);
+    close_blocks(b, opened);
 }
 
 /* The largest element so far and its number in the window (NULL unless placed). */
@@ -204,14 +242,14 @@ static BestOfChannels emit_loops(Maximum *m) {
 
 void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
-    Tensor *saved = node->training ? node->saved[0] : NULL;
     Maximum m;
     bool unrolled = pooling_taps(&node->layer->window) <= POOLING_UNROLLED;
-    int opened = open_windows(&m, lowering, node, saved != NULL, unrolled);
+    int opened = open_windows(&m, lowering, node, node->training && node->saved[0] != NULL, unrolled);
     BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
     if (!unrolled)
         channels = emit_loops(&m);
-    opened += open_lanes(&m);
+    Buffer *places = m.placed ? declare_places(&m) : NULL;
+    int lanes = open_lanes(&m);
     Best best;
     if (unrolled) {
         best = emit_unrolled(&m);
@@ -221,8 +259,10 @@ void maximum_pooling_forward(Lowering *lowering, const Node *node) {
             best.number = channel_get(&m.channels, &channels.number, m.output[AXIS_CHANNEL]);
     }
     if (m.placed)
-        tensor_store(lowering, saved, m.output, best.number);
+        store_place(&m, places, best.number);
     lower_result(lowering, node, m.output, best.value);
+    close_blocks(b, lanes);
+    save_places(&m, places);
     close_blocks(b, opened);
 }
 
@@ -287,7 +327,7 @@ static void gather_saved(Lowering *lowering, const Node *node) {
     LoopKind kind = m.channels.lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;
     int windows = pooling_open_covering(lowering, m.window, kind, input, m.output);
     Expr *number = tap_number(&m, input);
-    windows += channels_open_lanes(&m.channels, &m.output[AXIS_CHANNEL]);
+    windows += open_lanes(&m);
     Expr *place = tensor_load(lowering, node->saved[0], m.output);
     channel_add(&m.channels, &sum, m.output[AXIS_CHANNEL],
                 passed(b, place, number, window_gradient(&m)));
