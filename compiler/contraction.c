@@ -374,10 +374,8 @@ void lower_contraction(Lowering *lowering, const Contraction *contraction) {
         if (contraction_split_blocks(&plan)) {
             contraction_sides(&plan);
             plan.tile = contraction_tuned_tile(&plan);
-            if (plan.tile.in_parts) {
-                contraction_split_parts(&plan);
+            if (contraction_split_parts(&plan))
                 contraction_sides(&plan);
-            }
         }
     }
     if (plan.tile.form != TILE_NONE) {

@@ -132,9 +132,9 @@ Tile contraction_choose_tile(const ContractionPlan *plan);
 Tile contraction_tuned_tile(const ContractionPlan *plan);
 /* Whether the vectors, weights, come from beyond the first-level cache for every tile again. */
 bool contraction_streams_vectors(const ContractionPlan *plan, const Tile *tile);
-/* Tile.in_parts: splits the reduced dimensions and marks those within a part. Sides are to be made
- * anew. */
-void contraction_split_parts(ContractionPlan *plan);
+/* Tile.in_parts: splits the reduced dimensions and marks those within a part; other tiles may get
+ * shares of the results. Returns whether it split any: then sides are to be made anew. */
+bool contraction_split_parts(ContractionPlan *plan);
 /* Emits the loops of the chosen tile. */
 void contraction_emit_tiled(ContractionPlan *plan);
 

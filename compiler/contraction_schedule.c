@@ -395,6 +395,7 @@ static void split_terms(ContractionPlan *plan) {
 #define USUAL_THREADS 4
 #define VECTOR_SHARES 8
 #define SHARE_BYTES (512 * 1024)
+#define INPUT_BYTES (256 * 1024)
 
 static int64_t wanted_shares(const ContractionPlan *plan) {
     int threads = plan->lowering->options->threads;
@@ -453,8 +454,26 @@ static void split_results(ContractionPlan *plan) {
     }
 }
 
-void contraction_split_parts(ContractionPlan *plan) {
+/* With a step of the optimizer, the inputs of the whole batch are read again for every few rows of
+ * weights: they are taken in shares that stay in the second-level cache. */
+static void split_inputs(ContractionPlan *plan) {
     Tile *tile = &plan->tile;
+    double bytes = sizeof(float) * (double)plan->dims[tile->vector_dim].extent;
+    for (int d = 0; d < plan->dim_count; d++)
+        bytes *= plan->dims[d].reduce ? (double)plan->dims[d].extent : 1;
+    int64_t shares = (int64_t)(bytes / INPUT_BYTES) + 1;
+    split_shares(plan, &tile->vector_dim, plan->lowering->options->vector_length * tile->columns,
+                 shares);
+}
+
+bool contraction_split_parts(ContractionPlan *plan) {
+    Tile *tile = &plan->tile;
+    if (plan->contraction->step_numbers && tile->form == TILE_BROADCAST && tile->column_dim < 0) {
+        split_inputs(plan);
+        return true;
+    }
+    if (!tile->in_parts)
+        return false;
     int length = plan->lowering->options->vector_length;
     int64_t extent = plan->dims[tile->vector_dim].extent;
     split_terms(plan);
@@ -462,6 +481,7 @@ void contraction_split_parts(ContractionPlan *plan) {
         split_results(plan);
     else
         split_shares(plan, &tile->vector_dim, length, VECTOR_SHARES);
+    return true;
 }
 
 void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visitor) {

@@ -110,18 +110,52 @@ static void emit_broadcast_step(Emission *e, Buffer *sum) {
     close_rows(e, &rows);
 }
 
-/* The same for DOT and LANES: both factors are vectors along the vector dimension. */
+/* A factor of DOT and LANES as it is loaded: once for all rows, once for all columns, or each time. */
+typedef struct Factor {
+    const Side *side;
+    Buffer *held; /* by column, for all rows */
+    Expr *row;    /* for all columns */
+} Factor;
+
+static Factor hold_factor(Emission *e, const Side *side) {
+    Builder *b = e->b;
+    Factor factor = {.side = side};
+    int64_t extent = e->columns;
+    if (depends(side, e->plan->tile.row_dim) || e->rows == 1)
+        return factor;
+    int opened = 0;
+    factor.held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
+    Expr *t = open_unrolled(b, "t", extent, &opened);
+    store_at(b, factor.held, 1, &t, load_vector(e, side, t), false);
+    close_blocks(b, opened);
+    return factor;
+}
+
+static Expr *factor_at(Emission *e, const Factor *factor, Expr *column) {
+    return factor->held  ? load_at(e->b, factor->held, 1, &column)
+           : factor->row ? factor->row
+                         : load_vector(e, factor->side, column);
+}
+
+/* The same for DOT and LANES: both factors are vectors along the vector dimension. C compilers do not
+ * see that the unrolled loops load the same again. */
 static void emit_dot_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     int opened = 0;
+    Factor factors[2];
+    for (int s = 0; s < 2; s++)
+        factors[s] = hold_factor(e, &e->plan->side[s]);
     Expr *u = open_unrolled(b, "u", e->rows, &opened);
     Expr *row = shift_dim(e, tile->row_dim, u);
+    for (int s = 0; s < 2; s++)
+        if (factors[s].held == NULL && e->columns > 1 && !depends(factors[s].side, tile->column_dim))
+            factors[s].row = declare(b, "row", TYPE_VECTOR,
+                                     load_vector(e, factors[s].side, integer(b, 0)));
     Expr *t = open_unrolled(b, "t", e->columns, &opened);
     Expr *place[2] = {u, t};
-    Expr *product =
-        times(b, load_vector(e, &e->plan->side[0], t), load_vector(e, &e->plan->side[1], t));
-    store_at(b, sum, 2, place, product, true);
+    store_at(b, sum, 2, place,
+             times(b, factor_at(e, &factors[0], t), factor_at(e, &factors[1], t)), true);
     close_blocks(b, opened);
     restore_dim(e, tile->row_dim, row);
 }
