@@ -74,10 +74,11 @@ $(filter-out $(BUILD)/tests/unit/test_runtime_%,$(unit_programs)): $(BUILD)/%: %
 	$(CC) $(STANDARD) $(WARNINGS) $(CFLAGS) $(LDFLAGS) -Icompiler -Iruntime -I$(BUILD)/compiler \
 	    -MMD -MP -o $@ $< $(library_objects) -lcmocka -lm
 
-# What Debian has to give. llvm-N-tools (lit and FileCheck) has no name without a number.
+# What Debian has to give. PyTorch and NumPy compute with OpenBLAS where it is installed. llvm-N-tools
+# (lit and FileCheck) has no name without a number.
 packages = gcc libc6-dev make flex bison clang clang-format clang-tidy cppcheck llvm libomp-dev \
-    libcmocka-dev zlib1g-dev python3 python3-numpy python3-torch dataset-fashion-mnist graphviz mandoc \
-    qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    libcmocka-dev zlib1g-dev python3 python3-numpy python3-torch libopenblas0-openmp \
+    dataset-fashion-mnist graphviz mandoc qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 clang_packages = version=$$(clang -dumpversion | cut -d. -f1); \
     echo llvm-$$version-tools libclang-rt-$$version-dev
 
