@@ -88,6 +88,8 @@ Expr *plan_dim_open(const ContractionPlan *plan, LoopKind kind, int d, int *open
 /* The index of every dimension of the contraction from those of the plan's. */
 void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origins);
 
+#define SECOND_LEVEL_CACHE (1 << 20) /* bytes of one core's that an operand may fill */
+
 /* Longest chain of additions to one accumulator: longer sums go through the tile's memory, which
  * keeps the rounding error of long sums small (pairwise in spirit: Higham 1993). */
 #define LONGEST_CHAIN 8192
