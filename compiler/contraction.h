@@ -132,6 +132,9 @@ void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 Tile contraction_choose_tile(const ContractionPlan *plan);
 /* The tile that --tune asks for; without it the cheapest one (contraction_tune.c). */
 Tile contraction_tuned_tile(const ContractionPlan *plan);
+/* The dimension other than its vector_dim whose lanes, a whole vector as those of vector_dim, are
+ * side by side in a packed side: -1 where there is none. */
+int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile);
 /* Whether the vectors, weights, come from beyond the first-level cache for every tile again. */
 bool contraction_streams_vectors(const ContractionPlan *plan, const Tile *tile);
 /* Tile.in_parts: splits the reduced dimensions and marks those within a part. Sides are to be made

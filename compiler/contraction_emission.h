@@ -37,6 +37,7 @@ typedef struct Prefetch {
     Side from; /* a pointer; in each step what lies at its index of the innermost loop, */
     int count; /* and so often that at a distance from it */
     int64_t distance;
+    bool far; /* needed so late that the second-level cache is the place */
 } Prefetch;
 typedef struct Prefetches {
     int count;

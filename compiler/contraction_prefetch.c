@@ -139,11 +139,32 @@ static void point_to_results(Emission *e, Prefetches *prefetches) {
             point_to_rows(e, prefetches, &results, "near");
 }
 
+/* ---- Parts of a sum: each step asks for what the same step of the next part will read ---- */
+
+static bool find_next_part(const Emission *e, const Side *side, Side *next) {
+    if (!is_large(e->plan, side->operand->tensor) || side->coefficient[innermost(e)] < CACHE_LINE)
+        return false;
+    *next = *side;
+    next->base += side->coefficient[e->reduced[e->first_inner - 1]];
+    return true;
+}
+
+static void point_to_next_part(Emission *e, Prefetches *prefetches) {
+    Side next;
+    if (e->first_inner == 0 || (1 + e->columns) * HIDING > e->rows * e->columns)
+        return;
+    for (int s = 0; s < 2; s++)
+        if (find_next_part(e, &e->plan->side[s], &next))
+            point_to(e, prefetches, &next, "next")->far = true;
+}
+
 Prefetches contraction_point_ahead(Emission *e, int from) {
     Prefetches prefetches = {.count = 0};
     Side side;
     if (e->plan->tile.form != TILE_BROADCAST)
         return prefetches;
+    if (e->plan->tile.in_parts)
+        point_to_next_part(e, &prefetches);
     if (find_next_vectors(e, from, &side))
         point_to(e, &prefetches, &side, "next");
     if (!has_stepped_rows(e) || !e->plan->contraction->to_result)
@@ -155,14 +176,14 @@ Prefetches contraction_point_ahead(Emission *e, int from) {
 }
 
 /* The vectors of all columns. */
-static void prefetch_vectors(Emission *e, const Side *from) {
+static void prefetch_vectors(Emission *e, const Side *from, const char *macro) {
     Builder *b = e->b;
     int opened = 0, column = e->plan->tile.column_dim;
     bool same = column >= 0 && from->coefficient[column] == 0;
     Expr *t = open_unrolled(b, "t", same ? 1 : e->columns, &opened);
     Expr *vector = load_vector(e, from, t);
     vector->type = TYPE_REAL; /* the macro takes an element's address */
-    call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &vector));
+    call_statement(b, call(b, TYPE_REAL, macro, 1, &vector));
     close_blocks(b, opened);
 }
 
@@ -172,7 +193,7 @@ void contraction_prefetch(Emission *e, const Prefetches *prefetches) {
         for (int k = 0; k < prefetch->count; k++) {
             Side from = prefetch->from;
             from.base = k * prefetch->distance;
-            prefetch_vectors(e, &from);
+            prefetch_vectors(e, &from, prefetch->far ? "VECTOR_PREFETCH_FAR" : "VECTOR_PREFETCH");
         }
     }
 }
