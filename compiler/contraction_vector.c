@@ -246,7 +246,7 @@ static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
     }
 }
 
-#define BRIEF 80 /* multiply-adds */
+#define BRIEF 112 /* multiply-adds */
 
 /* The innermost loop is so short that counting would cost more than the code of all its steps. */
 static bool is_brief(const Emission *e, int d) {
