@@ -112,9 +112,21 @@ static int64_t block_lanes(const Emission *e) {
     return tile->column_dim >= 0 ? e->length : (int64_t)tile->columns * e->length;
 }
 
+/* The same dimensions as they lie in the tensor: reads from beyond the caches cost more than
+ * writes. */
+static void sort_outermost_first(const Side *side, int *order, int count) {
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0 && side->coefficient[order[k]] > side->coefficient[order[k - 1]];
+             k--) {
+            int d = order[k];
+            order[k] = order[k - 1];
+            order[k - 1] = d;
+        }
+}
+
 /* The blocks whose lanes lie along vector_dim in the copy and along another dimension in the tensor
  * are transposed as a whole; false where there are none. */
-static bool fill_transposed(Emission *e, const Side *side, const Side *copy, const int *order,
+static bool fill_transposed(Emission *e, const Side *side, const Side *copy, int *order,
                             int count) {
     ContractionPlan *plan = e->plan;
     Builder *b = e->b;
@@ -122,6 +134,7 @@ static bool fill_transposed(Emission *e, const Side *side, const Side *copy, con
         opened = 0;
     if (other < 0)
         return false;
+    sort_outermost_first(side, order, count);
     for (int i = 0; i < count; i++)
         if (order[i] != other)
             e->dims[order[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, order[i], &opened);
