@@ -36,11 +36,9 @@ static bool find_next_vectors(const Emission *e, int from, Side *next) {
     return true;
 }
 
-/* ---- Rows: each step of the innermost loop, over the lanes of a block, asks for one of them ----
- */
+/* ---- Rows: each step of the innermost loop, over the lanes of a block, asks for one ---- */
 
-#define HIDING 3      /* vectors of sums for each prefetch of a step, which hide it */
-#define CACHE_LINE 16 /* reals */
+#define HIDING 3 /* vectors of sums for each prefetch of a step, which hide it */
 
 static int innermost(const Emission *e) {
     return e->reduced[e->reduced_count - 1];
@@ -111,8 +109,7 @@ static Prefetch *point_to(Emission *e, Prefetches *prefetches, const Side *side,
     return prefetch;
 }
 
-/* How often a step has to ask: a row in each line, or two where the rows are more than the steps.
- */
+/* How often a step asks: for a row of each line, or for two where rows are more than steps. */
 static int row_repeats(const Emission *e) {
     return e->lines > 1 ? e->lines : e->rows > e->length ? 2 : 1;
 }
@@ -167,7 +164,7 @@ Prefetches contraction_point_ahead(Emission *e, int from) {
         point_to_next_part(e, &prefetches);
     if (find_next_vectors(e, from, &side))
         point_to(e, &prefetches, &side, "next");
-    if (!has_stepped_rows(e) || !e->plan->contraction->to_result)
+    if (e->plan->tile.in_parts || !has_stepped_rows(e) || !e->plan->contraction->to_result)
         return prefetches;
     if (find_next_scalars(e, from, &side))
         point_to_rows(e, &prefetches, &side, "next");

@@ -17,8 +17,7 @@
 #define CYCLES_PER_RESULT 1.0
 #define CYCLES_PER_VECTOR_LANE 0.25 /* a result that is stored in vectors */
 #define CYCLES_PER_LANE_SUM 4.0
-#define CACHE_LINE 16      /* reals; loads further apart touch a line each, */
-#define SCATTERED_LOAD 1.5 /* which costs more than loads side by side */
+#define SCATTERED_LOAD 1.5 /* loads that touch a line each cost more than loads side by side */
 #define REMAINDER 1.06 /* a further body of code, and shares that are not equal */
 #define FAR 1024     /* reals: a page */
 #define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
