@@ -88,6 +88,9 @@ Expr *plan_dim_open(const ContractionPlan *plan, LoopKind kind, int d, int *open
 /* The index of every dimension of the contraction from those of the plan's. */
 void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origins);
 
+#define SECOND_LEVEL_CACHE (1 << 20) /* bytes of one core's that an operand may fill */
+#define CACHE_LINE 16                /* reals */
+
 /* Longest chain of additions to one accumulator: longer sums go through the tile's memory, which
  * keeps the rounding error of long sums small (pairwise in spirit: Higham 1993). */
 #define LONGEST_CHAIN 8192
@@ -130,6 +133,9 @@ void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 Tile contraction_choose_tile(const ContractionPlan *plan);
 /* The tile that --tune asks for; without it the cheapest one (contraction_tune.c). */
 Tile contraction_tuned_tile(const ContractionPlan *plan);
+/* The dimension other than its vector_dim whose lanes, a whole vector as those of vector_dim, are
+ * side by side in a packed side: -1 where there is none. */
+int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile);
 /* Whether the vectors, weights, come from beyond the first-level cache for every tile again. */
 bool contraction_streams_vectors(const ContractionPlan *plan, const Tile *tile);
 /* Tile.in_parts: splits the reduced dimensions and marks those within a part; other tiles may get

@@ -23,4 +23,28 @@ Expr *side_offset(const Emission *e, const Side *side);
 /* Sets the buffers of the sides; makes padded and packed copies where the tile needs them. */
 void prepare_sides(Emission *e);
 
+/* An unrolled loop over a constant extent; an extent of 1 needs none. Returns the index. */
+Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened);
+/* Lets a tiled dimension stand for block + index while `index` runs. */
+Expr *shift_dim(Emission *e, int d, Expr *index);
+void restore_dim(Emission *e, int d, Expr *block);
+/* Vector number `column` of a side: along the vector dimension, or in the next blocks. */
+Expr *load_vector(Emission *e, const Side *side, Expr *column);
+
+/* What the steps of a tile's innermost loop ask the caches for (contraction_prefetch.c). */
+#define MAX_NEAR_TENSORS 4
+typedef struct Prefetch {
+    Side from; /* a pointer; in each step what lies at its index of the innermost loop, */
+    int count; /* and so often that at a distance from it */
+    int64_t distance;
+    bool far; /* needed so late that the second-level cache is the place */
+} Prefetch;
+typedef struct Prefetches {
+    int count;
+    Prefetch list[2 + MAX_NEAR_TENSORS];
+} Prefetches;
+/* Declares the pointers in front of the innermost loop over e->reduced[from...). */
+Prefetches contraction_point_ahead(Emission *e, int from);
+void contraction_prefetch(Emission *e, const Prefetches *prefetches);
+
 #endif

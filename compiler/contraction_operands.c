@@ -112,14 +112,77 @@ static int64_t block_lanes(const Emission *e) {
     return tile->column_dim >= 0 ? e->length : (int64_t)tile->columns * e->length;
 }
 
+/* The same dimensions as they lie in the tensor: reads from beyond the caches cost more than
+ * writes. */
+static void sort_outermost_first(const Side *side, int *order, int count) {
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0 && side->coefficient[order[k]] > side->coefficient[order[k - 1]];
+             k--) {
+            int d = order[k];
+            order[k] = order[k - 1];
+            order[k - 1] = d;
+        }
+}
+
+/* The blocks whose lanes lie along vector_dim in the copy and along another dimension in the tensor
+ * are transposed as a whole; false where there are none. */
+static bool fill_transposed(Emission *e, const Side *side, const Side *copy, int *order,
+                            int count) {
+    ContractionPlan *plan = e->plan;
+    Builder *b = e->b;
+    int v = plan->tile.vector_dim, other = contraction_transposed_dim(plan, &plan->tile),
+        opened = 0;
+    if (other < 0)
+        return false;
+    sort_outermost_first(side, order, count);
+    for (int i = 0; i < count; i++)
+        if (order[i] != other)
+            e->dims[order[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, order[i], &opened);
+    Expr *place = e->dims[v];
+    e->dims[v] = e->dims[other] = integer(b, 0);
+    Expr *to = side_offset(e, copy), *from = side_offset(e, side);
+    Expr *arguments[4] = {load_at(b, copy->buffer, 1, &to), integer(b, copy->coefficient[other]),
+                          load_at(b, side->buffer, 1, &from), integer(b, side->coefficient[v])};
+    Expr *transpose = call(b, TYPE_VECTOR, "VECTOR_TRANSPOSE", 4, arguments);
+    transpose->integer = (int64_t)e->length * e->length;
+    call_statement(b, transpose);
+    copy->buffer->written = true;
+    close_blocks(b, opened);
+    e->dims[v] = place;
+    return true;
+}
+
+/* Element by element. */
+static void fill_packed(Emission *e, const Side *side, const Side *copy, const int *order,
+                        int count) {
+    ContractionPlan *plan = e->plan;
+    Builder *b = e->b;
+    int v = plan->tile.vector_dim, opened = 0;
+    int64_t lanes = block_lanes(e), extent = plan->dims[v].extent;
+    int64_t rounded = (extent + lanes - 1) / lanes * lanes;
+    for (int i = 0; i < count; i++)
+        e->dims[order[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, order[i], &opened);
+    Expr *place = e->dims[v];
+    Expr *lane = open_loop(b, LOOP_INDEPENDENT, plan->dims[v].letter, rounded);
+    e->dims[v] = lane;
+    Expr *within = rounded == lanes ? lane : remainder_of(b, lane, integer(b, lanes));
+    Expr *from = side_offset(e, side);
+    e->dims[v] = rounded == lanes ? integer(b, 0) : minus(b, lane, within);
+    Expr *to = plus(b, side_offset(e, copy), within);
+    Expr *value = load_at(b, side->buffer, 1, &from);
+    if (rounded != extent)
+        value = choose(b, less(b, lane, integer(b, extent)), value, number(b, 0));
+    store_at(b, copy->buffer, 1, &to, value, false);
+    close_blocks(b, opened + 1);
+    e->dims[v] = place;
+}
+
 /* A copy of the vector side in the order in which the tile reads it:
  * [batch and outer dims][block of lanes][reduced dims][lane], zeros in the lanes past the end. */
 static void make_packed(Emission *e, Side *side) {
     ContractionPlan *plan = e->plan;
-    Builder *b = e->b;
     int v = plan->tile.vector_dim;
     int64_t lanes = block_lanes(e), blocks = (plan->dims[v].extent + lanes - 1) / lanes;
-    int64_t rounded = blocks * lanes;
     int order[MAX_PLAN_DIMS], count = 0;
     bool batched = false;
     for (int pass = 0; pass < 3; pass++) /* the batch, outer dims, reduced dims */
@@ -151,24 +214,10 @@ static void make_packed(Emission *e, Side *side) {
     copy.buffer = lower_scratch(plan->lowering, "packed", batched, elements);
     copy.base = 0;
 
-    int opened = 0;
-    for (int i = 0; i < count; i++)
-        e->dims[order[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, order[i], &opened);
-    Expr *place = e->dims[v];
-    Expr *lane = open_loop(b, LOOP_INDEPENDENT, plan->dims[v].letter, rounded);
-    e->dims[v] = lane;
     for (int d = 0; d < plan->dim_count; d++)
         copy.coefficient[d] = packed[d];
-    Expr *within = blocks == 1 ? lane : remainder_of(b, lane, integer(b, lanes));
-    Expr *from = side_offset(e, side);
-    e->dims[v] = blocks == 1 ? integer(b, 0) : minus(b, lane, within);
-    Expr *to = plus(b, side_offset(e, &copy), within);
-    Expr *value = load_at(b, side->buffer, 1, &from);
-    if (rounded != plan->dims[v].extent)
-        value = choose(b, less(b, lane, integer(b, plan->dims[v].extent)), value, number(b, 0));
-    store_at(b, copy.buffer, 1, &to, value, false);
-    close_blocks(b, opened + 1);
-    e->dims[v] = place;
+    if (!fill_transposed(e, side, &copy, order, count))
+        fill_packed(e, side, &copy, order, count);
     *side = copy;
 }
 

@@ -11,11 +11,11 @@
 #define FIRST_LEVEL_CACHE 32768       /* bytes of one core's that an operand may fill */
 #define CYCLES_PER_STREAMED_VECTOR 4.0 /* from the second level */
 #define CYCLES_PER_COPIED_ELEMENT 1.5
+#define CYCLES_PER_TRANSPOSED_ELEMENT 0.5 /* by whole vectors */
 #define CYCLES_PER_RESULT 1.0
 #define CYCLES_PER_VECTOR_LANE 0.25 /* a result that is stored in vectors */
 #define CYCLES_PER_LANE_SUM 4.0
-#define CACHE_LINE 16      /* reals; loads further apart touch a line each, */
-#define SCATTERED_LOAD 1.5 /* which costs more than loads side by side */
+#define SCATTERED_LOAD 1.5 /* loads that touch a line each cost more than loads side by side */
 #define REMAINDER 1.06 /* a further body of code, and shares that are not equal */
 #define FAR 1024     /* reals: a page */
 #define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
@@ -122,14 +122,30 @@ static double lines_cycles(const ContractionPlan *plan, const Tile *tile, int64_
     return (sum + last) * REMAINDER;
 }
 
-static double copied_elements(const ContractionPlan *plan, const Tile *tile) {
+int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile) {
+    int length = plan->lowering->options->vector_length;
+    const Side *side = &plan->side[tile->vector_side];
+    if (length == 1 || plan->dims[tile->vector_dim].extent != length)
+        return -1;
+    for (int d = 0; d < plan->dim_count; d++)
+        if (d != tile->vector_dim && side->coefficient[d] == 1 && plan->dims[d].extent == length &&
+            !plan->dims[d].batch)
+            return d;
+    return -1;
+}
+
+/* Cycles for the copies that a tile needs. */
+static double copy_cycles(const ContractionPlan *plan, const Tile *tile) {
     bool pad = tile->form == TILE_DOT &&
                plan->dims[tile->vector_dim].extent % plan->lowering->options->vector_length != 0;
     if (!tile->pack && !pad)
         return 0;
-    const Tensor *tensor = plan->side[tile->vector_side].operand->tensor;
-    double batch = tensor->per_example ? plan->lowering->options->max_batch : 1;
-    return (double)tensor->elements * batch;
+    const Side *side = &plan->side[tile->vector_side];
+    double elements = 1;
+    for (int d = 0; d < plan->dim_count; d++)
+        elements *= side->coefficient[d] ? (double)plan->dims[d].extent : 1;
+    bool transposed = tile->pack && contraction_transposed_dim(plan, tile) >= 0;
+    return elements * (transposed ? CYCLES_PER_TRANSPOSED_ELEMENT : CYCLES_PER_COPIED_ELEMENT);
 }
 
 /* Terms of one part: enough that adding it to memory does not count, few enough that what they read
@@ -197,8 +213,7 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
     }
     if (streams(plan, tile) && !can_store_vectors(plan, tile))
         cycles *= STREAMED;
-    return cycles + results * result_cycles +
-           copied_elements(plan, tile) * CYCLES_PER_COPIED_ELEMENT;
+    return cycles + results * result_cycles + copy_cycles(plan, tile);
 }
 
 /* Rows of weights and of what the optimizer keeps for them lie pages apart: more than a few at a

@@ -7,8 +7,7 @@
 
 /* ---- The tile ---- */
 
-/* An unrolled loop over a constant extent; an extent of 1 needs none. Returns the index. */
-static Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened) {
+Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened) {
     if (extent == 1)
         return integer(b, 0);
     Expr *index = open_loop(b, LOOP_SERIAL, letter, extent);
@@ -16,7 +15,6 @@ static Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *
     ++*opened;
     return index;
 }
-
 
 static Expr *open_unless_single(Builder *b, const char *letter, int64_t extent, int *opened) {
     if (extent == 1)
@@ -29,8 +27,7 @@ static bool depends(const Side *side, int d) {
     return d >= 0 && side->coefficient[d] != 0;
 }
 
-/* Lets a tiled dimension stand for block + index while `index` runs. */
-static Expr *shift_dim(Emission *e, int d, Expr *index) {
+Expr *shift_dim(Emission *e, int d, Expr *index) {
     if (d < 0)
         return NULL;
     Expr *block = e->dims[d];
@@ -38,7 +35,7 @@ static Expr *shift_dim(Emission *e, int d, Expr *index) {
     return block;
 }
 
-static void restore_dim(Emission *e, int d, Expr *block) {
+void restore_dim(Emission *e, int d, Expr *block) {
     if (d >= 0)
         e->dims[d] = block;
 }
@@ -66,8 +63,7 @@ static void close_rows(Emission *e, const Rows *rows) {
     restore_dim(e, e->plan->tile.line_dim, rows->line_block);
 }
 
-/* Vector number `column` of a side: along the vector dimension, or in the next blocks. */
-static Expr *load_vector(Emission *e, const Side *side, Expr *column) {
+Expr *load_vector(Emission *e, const Side *side, Expr *column) {
     int d = e->plan->tile.column_dim;
     Expr *block = d >= 0 ? shift_dim(e, d, column) : NULL;
     Expr *offset = side_offset(e, side);
@@ -284,60 +280,13 @@ static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
     }
 }
 
-#define BRIEF 80 /* multiply-adds */
+#define BRIEF 112 /* multiply-adds */
 
 /* The innermost loop is so short that counting would cost more than the code of all its steps. */
 static bool is_brief(const Emission *e, int d) {
     const PlanDim *dim = &e->plan->dims[d];
     int64_t step = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim ? e->length : 1;
     return !dim->batch && dim->extent / step * e->rows * e->lines * e->columns <= BRIEF;
-}
-
-/* The reduced dimension whose every step reads a chunk of vectors without gaps, in whatever order:
- * its place in e->reduced; -1: none. */
-static int find_chunk(const Emission *e, int from, int64_t unit) {
-    const Side *vectors = &e->plan->side[e->plan->tile.vector_side];
-    int found = -1;
-    for (int i = e->reduced_count - 1; i >= from; i--) {
-        if (i < e->reduced_count - 1 && vectors->coefficient[e->reduced[i]] == unit)
-            found = i;
-        unit *= e->plan->dims[e->reduced[i]].extent;
-    }
-    return found;
-}
-
-/* Weights that stream from the second level or memory are asked for one chunk ahead, in the order in
- * which they lie there: strides within a chunk leave the hardware's own prefetching behind. Makes
- * *ahead the vector side as a pointer into the next chunk; false where there is none. */
-static bool point_ahead(Emission *e, int from, Side *ahead) {
-    ContractionPlan *plan = e->plan;
-    const Tile *tile = &plan->tile;
-    if (tile->form != TILE_BROADCAST || !contraction_streams_vectors(plan, tile))
-        return false;
-    int64_t unit = tile->column_dim >= 0 ? e->length : (int64_t)tile->columns * e->length;
-    int chunk = find_chunk(e, from, unit);
-    if (chunk < 0)
-        return false;
-    *ahead = plan->side[tile->vector_side];
-    ahead->base += ahead->coefficient[e->reduced[chunk]];
-    for (int i = e->reduced_count - 1; i > chunk; i--) {
-        ahead->coefficient[e->reduced[i]] = unit;
-        unit *= plan->dims[e->reduced[i]].extent;
-    }
-    const char *name = arena_format(e->b->arena, "%s_next", ahead->buffer->name);
-    ahead->buffer = declare_pointer(e->b, name, ahead->buffer, side_offset(e, ahead));
-    ahead->base = 0;
-    return true;
-}
-
-static void emit_prefetch(Emission *e, const Side *ahead) {
-    Builder *b = e->b;
-    int opened = 0;
-    Expr *t = open_unrolled(b, "t", e->columns, &opened);
-    Expr *vector = load_vector(e, ahead, t);
-    vector->type = TYPE_REAL; /* the macro takes an element's address */
-    call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &vector));
-    close_blocks(b, opened);
 }
 
 /* The sums over e->reduced[from...) in registers; returns their array. */
@@ -353,8 +302,7 @@ static Buffer *emit_sums(Emission *e, int from) {
     Expr *dims[MAX_PLAN_DIMS];
     if (last < e->reduced_count)
         e->dims[e->reduced[last]] = integer(b, 0);
-    Side ahead;
-    bool prefetch = point_ahead(e, from, &ahead);
+    Prefetches ahead = contraction_point_ahead(e, from);
     point_to_sides(e, saved, dims);
     inner += open_reduced(e, last, e->reduced_count);
     if (inner > 0) {
@@ -362,8 +310,7 @@ static Buffer *emit_sums(Emission *e, int from) {
         b->open_stmt[b->depth - 1]->unroll = brief;
         b->open_stmt[b->depth - 1]->rolled = !brief;
     }
-    if (prefetch)
-        emit_prefetch(e, &ahead);
+    contraction_prefetch(e, &ahead);
     if (plan->tile.form == TILE_BROADCAST)
         emit_broadcast_step(e, sum);
     else
@@ -516,9 +463,6 @@ static void move_to(Emission *e, int d, int to) {
         e->outer[at] = e->outer[at - 1];
     e->outer[to] = d;
 }
-
-
-#define SECOND_LEVEL_CACHE (1 << 20) /* bytes of one core's that an operand may fill */
 
 /* Whether all the vectors that are read again for every position, the weights, stay in the cache. */
 static bool vectors_stay_cached(const ContractionPlan *plan) {

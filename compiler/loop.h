@@ -79,7 +79,8 @@ typedef struct Expr Expr;
 struct Expr {
     ExprKind kind;
     ElementType type;
-    int64_t integer; /* EXPR_BINARY: the block of blocked_index, else 0 */
+    int64_t integer; /* EXPR_BINARY: the block of blocked_index, else 0; EXPR_CALL: operations of a
+                        function that stands for many, else 0 */
     double number;
     Variable *variable;
     Buffer *buffer;

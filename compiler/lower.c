@@ -370,6 +370,33 @@ void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr
                  element_value(lowering, next, index, tensor_storage(result), value));
 }
 
+static void add_tensor(Tensor *tensor, Tensor **tensors, int *count, int capacity) {
+    for (int i = 0; i < *count; i++)
+        if (tensors[i] == tensor)
+            return;
+    if (*count < capacity)
+        tensors[(*count)++] = tensor;
+}
+
+int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity) {
+    const Group *group = lowering->group;
+    int count = 0;
+    const Tensor *passed = NULL;
+    for (int i = position_in_group(group, node); i < group->count; i++, node = group->nodes[i]) {
+        Tensor *result = tensor_storage(node_result(node));
+        int reads = passed ? node_tensor_capacity(node) : 0;
+        Tensor **read = ARENA_ARRAY(lowering->arena, Tensor *, (size_t)reads);
+        reads = passed ? node_reads(node, read, reads) : 0;
+        for (int k = 0; k < reads; k++)
+            if (read[k] != passed && tensor_same_extents(read[k], result))
+                add_tensor(read[k], tensors, &count, capacity);
+        if (node->stored || node->accumulate || i == group->count - 1)
+            add_tensor(result, tensors, &count, capacity);
+        passed = result;
+    }
+    return count;
+}
+
 /* ---- Nodes ---- */
 
 static void lower_elementwise(Lowering *lowering, const Node *node) {

@@ -75,6 +75,9 @@ Expr *example_blocks(Builder *b, int64_t block);
  * each element, in any order. Adds to dx where the node accumulates, feeds the fused nodes behind,
  * stores what anybody reads later. */
 void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value);
+/* The tensors that this reads and writes at the same index, at most `capacity`; returns how many.
+ */
+int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);
 /* The type for sums: double at level 0, real above. */
 ElementType lower_sum_type(const Lowering *lowering);
 /* A uniform number in [0,1) for an element of a random layer, the same in forward and backward; and

@@ -12,6 +12,8 @@ static double expression_work(const Expr *expr) {
     double work = expr->kind == EXPR_BINARY || expr->kind == EXPR_UNARY || expr->kind == EXPR_CALL;
     if (expr->kind == EXPR_LOAD)
         return 1;
+    if (expr->kind == EXPR_CALL)
+        work += (double)expr->integer;
     for (int i = 0; i < expr->argument_count; i++)
         work += expression_work(expr->argument[i]);
     return expr->type == TYPE_INDEX ? 0 : work;

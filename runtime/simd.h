@@ -6,6 +6,7 @@
 #define CNNC_SIMD_H
 
 #include "api.h"
+#include "parallel.h"
 #include "real.h"
 
 /* Goes before each kernel. Put into its caller a kernel is compiled no better, only later and in
@@ -27,6 +28,7 @@ typedef real vector;
 #define VECTOR_SET(number) ((real)(number))
 #define VECTOR_ZERO ((real)0)
 #define VECTOR_PREFETCH(element) ((void)sizeof(element)) /* reads nothing */
+#define VECTOR_PREFETCH_FAR VECTOR_PREFETCH
 
 #elif !defined(__GNUC__)
 #error "vectors need gcc or clang: write this program with --target=generic"
@@ -50,8 +52,10 @@ typedef real vector_in_memory
 /* number - 0 is exact for every number, -0 and NaN among them, and costs no instruction. */
 #define VECTOR_SET(number) ((real)(number) - (vector){0})
 #define VECTOR_ZERO ((vector){0})
-/* Asks for the cache line of an element; it may lie behind the end of its array. */
+/* Asks for the cache line of an element, which may lie behind the end of its array; the far one
+ * leaves it in the second-level cache. */
 #define VECTOR_PREFETCH(element) __builtin_prefetch(&(element))
+#define VECTOR_PREFETCH_FAR(element) __builtin_prefetch(&(element), 0, 2)
 
 #endif
 
@@ -84,5 +88,73 @@ RUNTIME_INLINE real vector_sum(const vector *value) {
 }
 
 #define VECTOR_SUM(value) vector_sum(&(value))
+
+/* to[j][i] = from[i][j] for a block of VECTOR_LENGTH rows and columns; rows are steps apart. Rounds
+ * of a perfect shuffle of the rows, in which pairs of rows mix lane by lane. */
+#if VECTOR_LENGTH == 16
+#define VECTOR_LOW_LANES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define VECTOR_HIGH_LANES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif VECTOR_LENGTH == 8
+#define VECTOR_LOW_LANES 0, 8, 1, 9, 2, 10, 3, 11
+#define VECTOR_HIGH_LANES 4, 12, 5, 13, 6, 14, 7, 15
+#elif VECTOR_LENGTH == 4
+#define VECTOR_LOW_LANES 0, 4, 1, 5
+#define VECTOR_HIGH_LANES 2, 6, 3, 7
+#elif VECTOR_LENGTH == 2
+#define VECTOR_LOW_LANES 0, 2
+#define VECTOR_HIGH_LANES 1, 3
+#endif
+
+#ifdef VECTOR_LOW_LANES
+
+#ifdef __clang__
+#define VECTOR_MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#ifdef CNNC_DOUBLE
+typedef int64_t vector_lanes __attribute__((vector_size(VECTOR_BYTES)));
+#else
+typedef int32_t vector_lanes __attribute__((vector_size(VECTOR_BYTES)));
+#endif
+#define VECTOR_MIX(a, b, ...) __builtin_shuffle(a, b, (vector_lanes){__VA_ARGS__})
+#endif
+
+RUNTIME_INLINE void vector_transpose(real *to, size_t to_step, const real *from, size_t from_step) {
+    vector rows[VECTOR_LENGTH], mixed[VECTOR_LENGTH];
+    UNROLL(VECTOR_LENGTH)
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        rows[i] = VECTOR_LOAD(from + (size_t)i * from_step);
+    }
+    UNROLL(4)
+    for (int stage = 1; stage < VECTOR_LENGTH; stage *= 2) {
+        UNROLL(VECTOR_LENGTH)
+        for (int i = 0; i < VECTOR_LENGTH / 2; i++) {
+            mixed[2 * i] = VECTOR_MIX(rows[i], rows[i + VECTOR_LENGTH / 2], VECTOR_LOW_LANES);
+            mixed[2 * i + 1] = VECTOR_MIX(rows[i], rows[i + VECTOR_LENGTH / 2], VECTOR_HIGH_LANES);
+        }
+        UNROLL(VECTOR_LENGTH)
+        for (int i = 0; i < VECTOR_LENGTH; i++) {
+            rows[i] = mixed[i];
+        }
+    }
+    UNROLL(VECTOR_LENGTH)
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        VECTOR_STORE(to + (size_t)i * to_step, rows[i]);
+    }
+}
+
+#else
+
+RUNTIME_INLINE void vector_transpose(real *to, size_t to_step, const real *from, size_t from_step) {
+    for (size_t i = 0; i < VECTOR_LENGTH; i++) {
+        for (size_t j = 0; j < VECTOR_LENGTH; j++) {
+            to[j * to_step + i] = from[i * from_step + j];
+        }
+    }
+}
+
+#endif
+
+#define VECTOR_TRANSPOSE(to, to_step, from, from_step)                                             \
+    vector_transpose(&(to), to_step, &(from), from_step)
 
 #endif

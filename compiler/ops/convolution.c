@@ -266,23 +266,28 @@ static void lower_uncovered(Lowering *lowering, const Node *node, const Phase *p
     close_blocks(b, dx->rank + 2);
 }
 
+/* The same for all positions of the axes from `axis` on. */
+static void lower_uncovered_rest(Lowering *lowering, const Node *node, int axis, Phase *phases) {
+    const Window *window = &node->layer->window;
+    for (int i = axis; i < window->rank; i++)
+        phases[i] = whole_axis(window, i);
+    lower_uncovered(lowering, node, phases);
+}
+
 /* All combinations of the axes' phases from `axis` on. */
 static void lower_phases(Lowering *lowering, const Node *node, int64_t groups, int axis,
                          Phase *phases) {
     const Window *window = &node->layer->window;
     if (axis == window->rank) {
-        bool covered = true;
-        for (int i = 0; i < window->rank; i++)
-            covered = covered && phases[i].taps > 0;
-        if (covered)
-            lower_phase(lowering, node, groups, phases);
-        else
-            lower_uncovered(lowering, node, phases);
+        lower_phase(lowering, node, groups, phases);
         return;
     }
     for (int64_t first = 0; first < window->stride[axis] && first < window->input[axis]; first++) {
         phases[axis] = phase_of(window, axis, first);
-        lower_phases(lowering, node, groups, axis + 1, phases);
+        if (phases[axis].taps > 0)
+            lower_phases(lowering, node, groups, axis + 1, phases);
+        else
+            lower_uncovered_rest(lowering, node, axis + 1, phases);
     }
 }
 

@@ -59,6 +59,25 @@ static void sums_and_broadcasts(void **state) {
     assert_true(vector_sum(&value) == 0);
 }
 
+static void transposed_blocks(void **state) {
+    enum { FROM_STEP = VECTOR_LENGTH + 3, TO_STEP = VECTOR_LENGTH + 1 };
+    real from[VECTOR_LENGTH * FROM_STEP], to[VECTOR_LENGTH * TO_STEP];
+    (void)state;
+    for (int i = 0; i < VECTOR_LENGTH * FROM_STEP; i++) {
+        from[i] = (real)i;
+    }
+    for (int i = 0; i < VECTOR_LENGTH * TO_STEP; i++) {
+        to[i] = -1;
+    }
+    VECTOR_TRANSPOSE(to[0], TO_STEP, from[0], FROM_STEP);
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        for (int j = 0; j < VECTOR_LENGTH; j++) {
+            assert_true(to[j * TO_STEP + i] == from[i * FROM_STEP + j]);
+        }
+        assert_true(to[i * TO_STEP + VECTOR_LENGTH] == -1); /* between the rows */
+    }
+}
+
 static void loops_with_hints(void **state) {
     enum { COUNT = 1000 };
     int numbers[COUNT] = {0}, table[4] = {0};
@@ -89,6 +108,7 @@ int main(void) {
         cmocka_unit_test(load_and_store_anywhere),
         cmocka_unit_test(parts_of_vectors),
         cmocka_unit_test(sums_and_broadcasts),
+        cmocka_unit_test(transposed_blocks),
         cmocka_unit_test(loops_with_hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

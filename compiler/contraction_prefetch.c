@@ -1,0 +1,196 @@
+/* Prefetching. A tile reads lines from many places: hardware follows neither the jump from one
+ * block of channels to the next nor the short rows of results. So each step of the innermost loop,
+ * long enough for that, asks for lines that are needed soon. */
+#include "contraction_emission.h"
+
+/* The reduced dimension whose every step reads a chunk of vectors without gaps, in whatever order:
+ * its place in e->reduced; -1: none. */
+static int find_chunk(const Emission *e, int from, int64_t unit) {
+    const Side *vectors = &e->plan->side[e->plan->tile.vector_side];
+    int found = -1;
+    for (int i = e->reduced_count - 1; i >= from; i--) {
+        if (i < e->reduced_count - 1 && vectors->coefficient[e->reduced[i]] == unit)
+            found = i;
+        unit *= e->plan->dims[e->reduced[i]].extent;
+    }
+    return found;
+}
+
+/* Weights that stream from the second level or memory are asked for one chunk ahead, in the order
+ * in which they lie there: strides within a chunk leave the hardware's own prefetching behind. */
+static bool find_next_vectors(const Emission *e, int from, Side *next) {
+    const ContractionPlan *plan = e->plan;
+    const Tile *tile = &plan->tile;
+    if (!contraction_streams_vectors(plan, tile))
+        return false;
+    int64_t unit = tile->column_dim >= 0 ? e->length : (int64_t)tile->columns * e->length;
+    int chunk = find_chunk(e, from, unit);
+    if (chunk < 0)
+        return false;
+    *next = plan->side[tile->vector_side];
+    next->base += next->coefficient[e->reduced[chunk]];
+    for (int i = e->reduced_count - 1; i > chunk; i--) {
+        next->coefficient[e->reduced[i]] = unit;
+        unit *= plan->dims[e->reduced[i]].extent;
+    }
+    return true;
+}
+
+/* ---- Rows: each step of the innermost loop, over the lanes of a block, asks for one ---- */
+
+#define HIDING 3 /* vectors of sums for each prefetch of a step, which hide it */
+
+static int innermost(const Emission *e) {
+    return e->reduced[e->reduced_count - 1];
+}
+
+static bool is_large(const ContractionPlan *plan, const Tensor *tensor) {
+    double bytes = (double)tensor->storage * plan->lowering->options->max_batch * sizeof(float);
+    return tensor->per_example && bytes > SECOND_LEVEL_CACHE;
+}
+
+/* Lets the innermost index stand for the rows; false where a row's lines are not its own. */
+static bool step_through_rows(const Emission *e, Side *side) {
+    int64_t row = side->coefficient[e->plan->tile.row_dim];
+    side->coefficient[innermost(e)] = row;
+    return row >= CACHE_LINE;
+}
+
+/* The rows of the other operand in the next block of channels. */
+static bool find_next_scalars(const Emission *e, int from, Side *next) {
+    const ContractionPlan *plan = e->plan;
+    const Side *scalars = &plan->side[!plan->tile.vector_side];
+    int block = -1;
+    for (int i = from; i < e->reduced_count - 1; i++)
+        if (plan->dims[e->reduced[i]].origin == plan->dims[innermost(e)].origin)
+            block = e->reduced[i];
+    if (block < 0 || !is_large(plan, scalars->operand->tensor))
+        return false;
+    *next = *scalars;
+    next->base += next->coefficient[block];
+    return step_through_rows(e, next);
+}
+
+/* A tensor that is read or written where the results go. */
+static bool find_results(const Emission *e, Tensor *tensor, Side *results) {
+    ContractionPlan *plan = e->plan;
+    Operand operand = plan->contraction->result;
+    const Tensor *like = operand.tensor;
+    bool alike = tensor->layout.blocked_axis == like->layout.blocked_axis &&
+                 tensor->layout.block == like->layout.block && tensor_same_extents(tensor, like);
+    if (!alike || !is_large(plan, tensor))
+        return false;
+    AxisLayout axes[MAX_AXES];
+    operand.tensor = tensor;
+    *results = (Side){.operand = &operand, .buffer = lower_buffer(plan->lowering, tensor)};
+    contraction_layout(plan, &operand, false, 0, axes);
+    contraction_place(plan, results, axes);
+    results->operand = NULL;
+    return step_through_rows(e, results);
+}
+
+/* Whether steps are long enough, and each has a row of its own. */
+static bool has_stepped_rows(const Emission *e) {
+    const ContractionPlan *plan = e->plan;
+    const Tile *tile = &plan->tile;
+    return tile->form == TILE_BROADCAST && tile->row_dim >= 0 && tile->column_dim >= 0 &&
+           e->reduced_count > 1 && plan->dims[innermost(e)].lanes &&
+           plan->dims[innermost(e)].extent == e->length && !plan->dims[tile->row_dim].batch;
+}
+
+static Prefetch *point_to(Emission *e, Prefetches *prefetches, const Side *side,
+                          const char *suffix) {
+    Builder *b = e->b;
+    Prefetch *prefetch = &prefetches->list[prefetches->count++];
+    *prefetch = (Prefetch){.from = *side, .count = 1};
+    const char *name = arena_format(b->arena, "%s_%s", side->buffer->name, suffix);
+    prefetch->from.buffer = declare_pointer(b, name, side->buffer, side_offset(e, side));
+    prefetch->from.base = 0;
+    return prefetch;
+}
+
+/* How often a step asks: for a row of each line, or for two where rows are more than steps. */
+static int row_repeats(const Emission *e) {
+    return e->lines > 1 ? e->lines : e->rows > e->length ? 2 : 1;
+}
+
+static void point_to_rows(Emission *e, Prefetches *prefetches, const Side *side,
+                          const char *suffix) {
+    const Tile *tile = &e->plan->tile;
+    Prefetch *prefetch = point_to(e, prefetches, side, suffix);
+    prefetch->count = row_repeats(e);
+    prefetch->distance = e->lines > 1 ? side->coefficient[tile->line_dim]
+                                      : (e->rows - e->length) * side->coefficient[tile->row_dim];
+}
+
+static void point_to_results(Emission *e, Prefetches *prefetches) {
+    ContractionPlan *plan = e->plan;
+    Tensor *tensors[MAX_NEAR_TENSORS];
+    Side results;
+    int count =
+        lower_result_tensors(plan->lowering, plan->contraction->node, tensors, MAX_NEAR_TENSORS);
+    if (count * row_repeats(e) * HIDING > e->rows * e->lines)
+        return;
+    for (int i = 0; i < count; i++)
+        if (find_results(e, tensors[i], &results))
+            point_to_rows(e, prefetches, &results, "near");
+}
+
+/* ---- Parts of a sum: each step asks for what the same step of the next part will read ---- */
+
+static bool find_next_part(const Emission *e, const Side *side, Side *next) {
+    if (!is_large(e->plan, side->operand->tensor) || side->coefficient[innermost(e)] < CACHE_LINE)
+        return false;
+    *next = *side;
+    next->base += side->coefficient[e->reduced[e->first_inner - 1]];
+    return true;
+}
+
+static void point_to_next_part(Emission *e, Prefetches *prefetches) {
+    Side next;
+    if (e->first_inner == 0 || (1 + e->columns) * HIDING > e->rows * e->columns)
+        return;
+    for (int s = 0; s < 2; s++)
+        if (find_next_part(e, &e->plan->side[s], &next))
+            point_to(e, prefetches, &next, "next")->far = true;
+}
+
+Prefetches contraction_point_ahead(Emission *e, int from) {
+    Prefetches prefetches = {.count = 0};
+    Side side;
+    if (e->plan->tile.form != TILE_BROADCAST)
+        return prefetches;
+    if (e->plan->tile.in_parts)
+        point_to_next_part(e, &prefetches);
+    if (find_next_vectors(e, from, &side))
+        point_to(e, &prefetches, &side, "next");
+    if (e->plan->tile.in_parts || !has_stepped_rows(e) || !e->plan->contraction->to_result)
+        return prefetches;
+    if (find_next_scalars(e, from, &side))
+        point_to_rows(e, &prefetches, &side, "next");
+    point_to_results(e, &prefetches);
+    return prefetches;
+}
+
+/* The vectors of all columns. */
+static void prefetch_vectors(Emission *e, const Side *from, const char *macro) {
+    Builder *b = e->b;
+    int opened = 0, column = e->plan->tile.column_dim;
+    bool same = column >= 0 && from->coefficient[column] == 0;
+    Expr *t = open_unrolled(b, "t", same ? 1 : e->columns, &opened);
+    Expr *vector = load_vector(e, from, t);
+    vector->type = TYPE_REAL; /* the macro takes an element's address */
+    call_statement(b, call(b, TYPE_REAL, macro, 1, &vector));
+    close_blocks(b, opened);
+}
+
+void contraction_prefetch(Emission *e, const Prefetches *prefetches) {
+    for (int i = 0; i < prefetches->count; i++) {
+        const Prefetch *prefetch = &prefetches->list[i];
+        for (int k = 0; k < prefetch->count; k++) {
+            Side from = prefetch->from;
+            from.base = k * prefetch->distance;
+            prefetch_vectors(e, &from, prefetch->far ? "VECTOR_PREFETCH_FAR" : "VECTOR_PREFETCH");
+        }
+    }
+}
