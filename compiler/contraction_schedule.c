@@ -4,19 +4,23 @@
  * multiply-add costs, and what has to be copied first. */
 #include "contraction.h"
 
-#define FMA_LATENCY 4.0
-#define CYCLES_PER_STEP 1.0    /* counting and branching of the loop around it */
-#define CYCLES_PER_SCALAR 0.05 /* what of a load does not hide behind the multiply-adds */
-#define CYCLES_PER_VECTOR 0.4
+#define FMA_LATENCY 4.5 /* and some slack */
+/* What does not hide behind the multiply-adds: counting and branching of the loop around a step, and
+ * of its loads. Where both factors are vectors, nothing holds them ready. */
+#define CYCLES_PER_STEP 0.5
+#define CYCLES_PER_SCALAR 0.03
+#define CYCLES_PER_VECTOR 0.1
+#define CYCLES_PER_STEP_OF_PAIRS 1.0
+#define CYCLES_PER_VECTOR_OF_PAIRS 0.4
 #define FIRST_LEVEL_CACHE 32768       /* bytes of one core's that an operand may fill */
-#define CYCLES_PER_STREAMED_VECTOR 4.0 /* from the second level */
+#define CYCLES_PER_STREAMED_REAL 0.25 /* from the second level */
 #define CYCLES_PER_COPIED_ELEMENT 1.5
 #define CYCLES_PER_TRANSPOSED_ELEMENT 0.5 /* by whole vectors */
 #define CYCLES_PER_RESULT 1.0
 #define CYCLES_PER_VECTOR_LANE 0.25 /* a result that is stored in vectors */
 #define CYCLES_PER_LANE_SUM 4.0
-#define SCATTERED_LOAD 1.5 /* loads that touch a line each cost more than loads side by side */
-#define REMAINDER 1.06 /* a further body of code, and shares that are not equal */
+#define SCATTERED_LOAD 2.0 /* loads that touch a line each cost more than loads side by side */
+#define REMAINDER 1.03 /* a further body of code, and shares that are not equal */
 #define FAR 1024     /* reals: a page */
 #define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
@@ -78,10 +82,16 @@ static double step_cycles(const ContractionPlan *plan, const Tile *tile, int row
     double rate = plan->lowering->options->vector_rate;
     double fmas = (double)rows * columns / rate;
     double loading = (loads.scalars + loads.vectors) / rate;
-    if (contraction_streams_vectors(plan, tile))
-        loading = largest(loading, loads.vectors * CYCLES_PER_STREAMED_VECTOR);
-    return largest(FMA_LATENCY, largest(fmas, loading)) + CYCLES_PER_STEP +
-           loads.scalars * CYCLES_PER_SCALAR + loads.vectors * CYCLES_PER_VECTOR;
+    if (contraction_streams_vectors(plan, tile)) {
+        int length = plan->lowering->options->vector_length;
+        loading += loads.vectors / rate; /* they are prefetched, too */
+        loading = largest(loading, loads.vectors * length * CYCLES_PER_STREAMED_REAL);
+    }
+    double step = largest(FMA_LATENCY, largest(fmas, loading));
+    if (tile->form != TILE_BROADCAST)
+        return step + CYCLES_PER_STEP_OF_PAIRS + loads.vectors * CYCLES_PER_VECTOR_OF_PAIRS;
+    return step + CYCLES_PER_STEP + loads.scalars * CYCLES_PER_SCALAR +
+           loads.vectors * CYCLES_PER_VECTOR;
 }
 
 /* Sum of step cycles over the blocks that a dimension of `extent` falls into. */

@@ -470,10 +470,32 @@ static bool vectors_stay_cached(const ContractionPlan *plan) {
     return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE;
 }
 
+/* Where the loop over blocks of channels goes if not all the weights stay in the cache: outside of
+ * the batch, so that each weight is read once; or, where that would read more, since the positions
+ * of an image are read again for every block, inside the batch; or, where an image is too large to
+ * stay in the cache either, inside its lines, next to the rows. */
+static int place_of_blocks(const Emission *e) {
+    const ContractionPlan *plan = e->plan;
+    const Tile *tile = &plan->tile;
+    const Tensor *image = plan->side[!tile->vector_side].operand->tensor;
+    const Tensor *vectors = plan->side[tile->vector_side].operand->tensor;
+    int64_t blocks = plan->dims[tile->column_dim].extent / tile->columns;
+    int behind_batch = 0;
+    for (int i = 0; i < e->outer_count; i++)
+        if (plan->dims[e->outer[i]].batch)
+            behind_batch = i + 1;
+    if (!image->per_example || plan->dims[tile->row_dim].batch ||
+        image->elements * blocks <= vectors->elements)
+        return 0;
+    if (image->elements * (int64_t)sizeof(float) > 2 * SECOND_LEVEL_CACHE)
+        return e->outer_count - 1;
+    return behind_batch;
+}
+
 /* The given order, but
  *   - a tiled batch comes last: then the weights are read once for all examples;
  *   - blocks of channels go inside the positions, so that these are read once, if all the weights
- *     stay in the cache, and else outside the batch, so that each weight is read once. */
+ *     stay in the cache, and else further out. */
 static void order_outer(Emission *e) {
     const ContractionPlan *plan = e->plan;
     const Tile *tile = &plan->tile;
@@ -492,12 +514,10 @@ static void order_outer(Emission *e) {
     const Tensor *vectors = plan->side[tile->vector_side].operand->tensor;
     if (!blocks || tile->in_parts || vectors->per_example)
         return;
-    if (!vectors_stay_cached(plan)) {
-        move_to(e, tile->column_dim, 0);
-        return;
-    }
-    move_to(e, tile->column_dim, e->outer_count - 1);
-    move_to(e, tile->row_dim, e->outer_count - 1);
+    int place = vectors_stay_cached(plan) ? e->outer_count - 1 : place_of_blocks(e);
+    move_to(e, tile->column_dim, place);
+    if (place == e->outer_count - 1)
+        move_to(e, tile->row_dim, place);
 }
 
 /* The reduced dims from which on one accumulator can take all the additions. */
