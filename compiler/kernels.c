@@ -183,33 +183,41 @@ static const char *function_name(Arena *arena, const NameTable *taken, const Gro
 
 typedef struct Sharing {
     Kernels *kernels;
-    NameTable *names;
-    Function **buckets;
-    size_t bucket_count;
+    NameTable *names;     /* functions by name */
+    NameTable *anonymous; /* and by their anonymous text */
 } Sharing;
 
-static Function *find_function(const Sharing *sharing, const Text *text, uint64_t hash) {
-    Function *function = sharing->buckets[hash % sharing->bucket_count];
-    for (; function != NULL; function = function->next)
-        if (function->hash == hash && function->length == text->length &&
-            memcmp(function->text, text->bytes, text->length) == 0)
-            return function;
-    return NULL;
+static void print_function(const Kernels *kernels, const Step *step, Text *text) {
+    text_clear(text);
+    print_kernel_parameters(text, step->use, kernels->max_batch);
+    text_add_character(text, '\n');
+    print_kernel_body(text, step->kernel, step->use, kernels->max_batch, KERNEL_INDENT);
 }
 
-static Function *add_function(Sharing *sharing, const Step *step, const Text *text, uint64_t hash) {
+/* Under names of parameters that tell nothing of the tensors: one gradient is `dy` in one group and
+ * `x` in another, which reads it as what a sum of layers passes through. */
+static void print_anonymous(const Kernels *kernels, const Step *step, Text *text) {
+    const KernelUse *use = step->use;
+    const char **names = ARENA_ARRAY(kernels->arena, const char *, (size_t)use->argument_count);
+    for (int i = 0; i < use->argument_count; i++) {
+        names[i] = use->arguments[i]->name;
+        use->arguments[i]->name = arena_format(kernels->arena, "parameter%d", i);
+    }
+    print_function(kernels, step, text);
+    for (int i = 0; i < use->argument_count; i++)
+        use->arguments[i]->name = names[i];
+}
+
+static Function *add_function(Sharing *sharing, const Step *step, Text *text) {
     Kernels *kernels = sharing->kernels;
     Function *function = ARENA_NEW(kernels->arena, Function);
+    name_put(sharing->anonymous, arena_copy(kernels->arena, text->bytes, text->length), function);
+    print_function(kernels, step, text);
+    const char *printed = arena_copy(kernels->arena, text->bytes, text->length);
+    size_t parameters = strcspn(printed, "\n");
     function->name = function_name(kernels->arena, sharing->names, step->group);
-    function->text = arena_copy(kernels->arena, text->bytes, text->length);
-    size_t parameters = strcspn(text->bytes, "\n");
-    function->parameters = arena_copy(kernels->arena, text->bytes, parameters);
-    function->body = function->text + parameters + 1;
-    function->length = text->length;
-    function->hash = hash;
-    Function **bucket = &sharing->buckets[hash % sharing->bucket_count];
-    function->next = *bucket;
-    *bucket = function;
+    function->parameters = arena_copy(kernels->arena, printed, parameters);
+    function->body = printed + parameters + 1;
     name_put(sharing->names, function->name, function);
     ARENA_GROW(kernels->arena, kernels->functions, kernels->function_count,
                kernels->function_capacity);
@@ -247,24 +255,17 @@ static void share_step(Sharing *sharing, Step *step, Text *text) {
         use_function(kernels, step, step->same_as->function);
         return;
     }
-    text_clear(text);
     step->use = kernel_use(kernels->arena, step->kernel);
-    print_kernel_parameters(text, step->use, kernels->max_batch);
-    text_add_character(text, '\n');
-    print_kernel_body(text, step->kernel, step->use, kernels->max_batch, KERNEL_INDENT);
-    uint64_t hash = hash_bytes(text->bytes, text->length);
-    Function *function = find_function(sharing, text, hash);
+    print_anonymous(kernels, step, text);
+    Function *function = name_find(sharing->anonymous, text->bytes);
     if (function == NULL)
-        function = add_function(sharing, step, text, hash);
+        function = add_function(sharing, step, text);
     use_function(kernels, step, function);
 }
 
 void kernels_share(Kernels *kernels) {
-    Sharing sharing = {.kernels = kernels, .names = name_table_create(kernels->arena)};
-    for (int i = 0; i < SEQUENCE_COUNT; i++)
-        sharing.bucket_count += (size_t)kernels->sequence_length[i];
-    sharing.bucket_count += sharing.bucket_count == 0;
-    sharing.buckets = ARENA_ARRAY(kernels->arena, Function *, sharing.bucket_count);
+    Sharing sharing = {kernels, name_table_create(kernels->arena),
+                       name_table_create(kernels->arena)};
     Text text;
     text_init(&text, kernels->arena);
     for (int program = 0; program < PROGRAM_COUNT; program++)

@@ -1,6 +1,6 @@
 /* The functions of the emitted file: every step of every program is a call of one. Steps whose
- * kernels print alike share a function, so that code grows with distinct kernels, not with depth.
- */
+ * kernels print alike but for the names of parameters share a function, so that code grows with
+ * distinct kernels, not with depth. */
 #ifndef CNNC_KERNELS_H
 #define CNNC_KERNELS_H
 
@@ -15,13 +15,9 @@ Sequence program_sequence(ProgramId program);
 typedef struct Function {
     const char *name;
     const char *parameters; /* "(int batch, ...)", on one line with breaks as in wrap.h */
-    const char *text;       /* the same and, on the next lines, the statements of the body */
-    const char *body;       /* those statements: a part of `text` */
-    size_t length;          /* of the text */
-    uint64_t hash;
+    const char *body;       /* the statements */
     int step_count, step_capacity;
-    struct Step **steps;   /* the calls of it, in the order of the programs; at least one */
-    struct Function *next; /* of the same bucket while functions are being found */
+    struct Step **steps; /* the calls of it, in the order of the programs; at least one */
 } Function;
 
 /* One call: a group of nodes, the kernel that it was lowered to, the function that holds it. */

@@ -74,17 +74,32 @@ RUNTIME_INLINE void vector_store_partial(real *to, int count, const vector *valu
     }
 }
 
+#if VECTOR_LENGTH > 1
+#define LANES(count)                                                                               \
+    __attribute__((vector_size((count) * sizeof(real)), aligned(sizeof(real)), may_alias))
+typedef real eight_lanes LANES(8);
+typedef real four_lanes LANES(4);
+#endif
+
 /* The sum of the lanes, halving in a fixed tree, so that every target of one vector length rounds
- * alike. */
+ * alike. Written with halves and not with loops because a tile has many sums in a row. */
 RUNTIME_INLINE real vector_sum(const vector *value) {
-    real lanes[VECTOR_LENGTH];
-    vector_store_partial(lanes, VECTOR_LENGTH, value);
-    for (int half = VECTOR_LENGTH / 2; half > 0; half /= 2) {
-        for (int lane = 0; lane < half; lane++) {
-            lanes[lane] += lanes[lane + half];
-        }
-    }
+    const real *lanes = (const real *)value;
+#if VECTOR_LENGTH >= 16
+    const eight_lanes eight = *(const eight_lanes *)lanes + *(const eight_lanes *)(lanes + 8);
+    lanes = (const real *)&eight;
+#endif
+#if VECTOR_LENGTH >= 8
+    const four_lanes four = *(const four_lanes *)lanes + *(const four_lanes *)(lanes + 4);
+    lanes = (const real *)&four;
+#endif
+#if VECTOR_LENGTH >= 4
+    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+#elif VECTOR_LENGTH == 2
+    return lanes[0] + lanes[1];
+#else
     return lanes[0];
+#endif
 }
 
 #define VECTOR_SUM(value) vector_sum(&(value))
