@@ -8,12 +8,14 @@
 #define LOADS_PER_CYCLE 2.0
 #define FMA_LATENCY 4.5 /* and some slack */
 /* What does not hide behind the multiply-adds: counting and branching of the loop around a step, and
- * of its loads. Where both factors are vectors, nothing holds them ready. */
-#define CYCLES_PER_STEP 0.5
-#define CYCLES_PER_SCALAR 0.03
-#define CYCLES_PER_VECTOR 0.1
-#define CYCLES_PER_STEP_OF_PAIRS 1.0
-#define CYCLES_PER_VECTOR_OF_PAIRS 0.4
+ * of its loads; more of it where each multiply-add needs a vector of its own than where vectors are
+ * held for all rows. */
+#define CYCLES_PER_STEP 1.0
+#define CYCLES_PER_SCALAR 0.05
+#define CYCLES_PER_VECTOR 0.4
+#define CYCLES_PER_HELD_STEP 0.5
+#define CYCLES_PER_HELD_SCALAR 0.03
+#define CYCLES_PER_HELD_VECTOR 0.1
 #define FIRST_LEVEL_CACHE 32768       /* bytes of one core's that an operand may fill */
 #define CYCLES_PER_STREAMED_REAL 0.25 /* from the second level */
 #define CYCLES_PER_COPIED_ELEMENT 1.5
@@ -22,7 +24,7 @@
 #define CYCLES_PER_LANE_SUM 4.0
 #define CACHE_LINE 16      /* reals; loads further apart touch a line each, */
 #define SCATTERED_LOAD 2.0 /* which costs more than loads side by side */
-#define REMAINDER 1.03 /* a further body of code, and shares that are not equal */
+#define REMAINDER 1.03     /* a further body of code, and shares that are not equal */
 #define FAR 1024     /* reals: a page */
 #define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
@@ -78,6 +80,12 @@ bool contraction_streams_vectors(const ContractionPlan *plan, const Tile *tile) 
            (double)tensor->elements * sizeof(float) > FIRST_LEVEL_CACHE;
 }
 
+/* Whether a step loads its vectors once for all rows. */
+static bool holds_vectors(const ContractionPlan *plan, const Tile *tile) {
+    return tile->form == TILE_BROADCAST && tile->row_dim >= 0 &&
+           plan->side[tile->vector_side].coefficient[tile->row_dim] == 0;
+}
+
 /* Cycles of one step of a tile: all its multiply-adds for one combination of the reduced dims. */
 static double step_cycles(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
     StepLoads loads = step_loads(plan, tile, rows, columns);
@@ -89,8 +97,9 @@ static double step_cycles(const ContractionPlan *plan, const Tile *tile, int row
         loading = largest(loading, loads.vectors * length * CYCLES_PER_STREAMED_REAL);
     }
     double step = largest(FMA_LATENCY, largest(fmas, loading));
-    if (tile->form != TILE_BROADCAST)
-        return step + CYCLES_PER_STEP_OF_PAIRS + loads.vectors * CYCLES_PER_VECTOR_OF_PAIRS;
+    if (holds_vectors(plan, tile))
+        return step + CYCLES_PER_HELD_STEP + loads.scalars * CYCLES_PER_HELD_SCALAR +
+               loads.vectors * CYCLES_PER_HELD_VECTOR;
     return step + CYCLES_PER_STEP + loads.scalars * CYCLES_PER_SCALAR +
            loads.vectors * CYCLES_PER_VECTOR;
 }
