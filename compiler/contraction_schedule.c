@@ -11,7 +11,7 @@
  * of its loads; less of it where the vectors are weights that are held for all rows, which lie in order
  * and are prefetched. */
 #define CYCLES_PER_STEP 1.0
-#define CYCLES_PER_SCALAR 0.05
+#define CYCLES_PER_SCALAR 0.055
 #define CYCLES_PER_VECTOR 0.4
 #define CYCLES_PER_HELD_STEP 0.5
 #define CYCLES_PER_HELD_SCALAR 0.03
