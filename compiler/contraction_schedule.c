@@ -6,12 +6,14 @@
 
 #define FMA_LATENCY 4.5 /* and some slack */
 /* What does not hide behind the multiply-adds: counting and branching of the loop around a step, and
- * of its loads. Where both factors are vectors, nothing holds them ready. */
-#define CYCLES_PER_STEP 0.5
-#define CYCLES_PER_SCALAR 0.03
-#define CYCLES_PER_VECTOR 0.1
-#define CYCLES_PER_STEP_OF_PAIRS 1.0
-#define CYCLES_PER_VECTOR_OF_PAIRS 0.4
+ * of its loads; less of it where the vectors are weights that are held for all rows, which lie in order
+ * and are prefetched. */
+#define CYCLES_PER_STEP 1.0
+#define CYCLES_PER_SCALAR 0.055
+#define CYCLES_PER_VECTOR 0.4
+#define CYCLES_PER_HELD_STEP 0.5
+#define CYCLES_PER_HELD_SCALAR 0.03
+#define CYCLES_PER_HELD_VECTOR 0.1
 #define FIRST_LEVEL_CACHE 32768       /* bytes of one core's that an operand may fill */
 #define CYCLES_PER_STREAMED_REAL 0.25 /* from the second level */
 #define CYCLES_PER_COPIED_ELEMENT 1.5
@@ -19,8 +21,9 @@
 #define CYCLES_PER_RESULT 1.0
 #define CYCLES_PER_VECTOR_LANE 0.25 /* a result that is stored in vectors */
 #define CYCLES_PER_LANE_SUM 4.0
-#define SCATTERED_LOAD 2.0 /* loads that touch a line each cost more than loads side by side */
-#define REMAINDER 1.03 /* a further body of code, and shares that are not equal */
+#define SCATTERED_LOAD 1.5 /* loads that touch a line each cost more than loads side by side, */
+#define FAR_LOAD 2.0       /* or a page, which costs more still: their lines push each other out */
+#define REMAINDER 1.05     /* a further body of code, and shares that are not equal */
 #define FAR 1024     /* reals: a page */
 #define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
@@ -53,12 +56,13 @@ static StepLoads step_loads(const ContractionPlan *plan, const Tile *tile, int r
     bool row = tile->row_dim >= 0, column = tile->column_dim >= 0;
     StepLoads loads = {0, 0};
     if (tile->form == TILE_BROADCAST) {
-        bool scattered = row && other->coefficient[tile->row_dim] >= CACHE_LINE &&
-                         !reads_along_reduction(plan, other);
+        int64_t apart = row && !reads_along_reduction(plan, other)
+                            ? other->coefficient[tile->row_dim]
+                            : 0;
         bool batch = row && plan->dims[tile->row_dim].batch;
         loads.scalars = row && other->coefficient[tile->row_dim] ? rows : 1;
         loads.vectors = (row && vectors->coefficient[tile->row_dim] ? rows : 1) * columns;
-        loads.scalars *= scattered ? SCATTERED_LOAD : 1;
+        loads.scalars *= apart >= FAR ? FAR_LOAD : apart >= CACHE_LINE ? SCATTERED_LOAD : 1;
         loads.vectors *= batch ? SCATTERED_LOAD : 1;
         return loads;
     }
@@ -76,6 +80,13 @@ bool contraction_streams_vectors(const ContractionPlan *plan, const Tile *tile) 
            (double)tensor->elements * sizeof(float) > FIRST_LEVEL_CACHE;
 }
 
+/* Whether a step loads its vectors, weights, once for all rows. */
+static bool holds_vectors(const ContractionPlan *plan, const Tile *tile) {
+    const Side *vectors = &plan->side[tile->vector_side];
+    return tile->form == TILE_BROADCAST && !vectors->operand->tensor->per_example &&
+           tile->row_dim >= 0 && vectors->coefficient[tile->row_dim] == 0;
+}
+
 /* Cycles of one step of a tile: all its multiply-adds for one combination of the reduced dims. */
 static double step_cycles(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
     StepLoads loads = step_loads(plan, tile, rows, columns);
@@ -88,8 +99,9 @@ static double step_cycles(const ContractionPlan *plan, const Tile *tile, int row
         loading = largest(loading, loads.vectors * length * CYCLES_PER_STREAMED_REAL);
     }
     double step = largest(FMA_LATENCY, largest(fmas, loading));
-    if (tile->form != TILE_BROADCAST)
-        return step + CYCLES_PER_STEP_OF_PAIRS + loads.vectors * CYCLES_PER_VECTOR_OF_PAIRS;
+    if (holds_vectors(plan, tile))
+        return step + CYCLES_PER_HELD_STEP + loads.scalars * CYCLES_PER_HELD_SCALAR +
+               loads.vectors * CYCLES_PER_HELD_VECTOR;
     return step + CYCLES_PER_STEP + loads.scalars * CYCLES_PER_SCALAR +
            loads.vectors * CYCLES_PER_VECTOR;
 }
