@@ -266,41 +266,54 @@ static bool make_program(Compilation *compilation) {
     return good;
 }
 
-static bool drop_until_fits(Compilation *compilation, RecomputeSearch *search, int64_t full_peak) {
-    const size_t layers = (size_t)compilation->network->layer_count;
-    const int64_t limit = compilation->options->memory_limit;
-    bool *best = ARENA_ARRAY(compilation->arena, bool, layers), good = true;
-    int64_t peak = full_peak, best_peak = full_peak;
-    while (good && peak > limit) {
-        int64_t excess = (peak - limit) / compilation->plan->options.real_size + 1;
-        compilation->dropped = recompute_shrink(search, excess);
-        if (!compilation->dropped)
-            break;
-        good = make_program(compilation);
-        peak = good ? compilation->plan->peak_train : peak;
-        if (peak < best_peak) {
-            best_peak = peak;
-            memcpy(best, compilation->dropped, layers * sizeof *best);
-        }
+static bool try_dropping(Compilation *compilation, const bool *dropped, bool *best,
+                         int64_t *best_peak) {
+    compilation->dropped = dropped;
+    if (!make_program(compilation))
+        return false;
+    if (compilation->plan->peak_train < *best_peak) {
+        *best_peak = compilation->plan->peak_train;
+        memcpy(best, dropped, (size_t)compilation->network->layer_count * sizeof *best);
     }
-    compilation->dropped = best_peak < full_peak ? best : NULL;
-    compilation->full_peak = best_peak < full_peak ? full_peak : 0;
+    return true;
+}
+
+static bool drop_until_fits(Compilation *compilation, RecomputeSearch *search, bool *best,
+                            int64_t *best_peak) {
+    const int64_t limit = compilation->options->memory_limit;
+    bool good = true;
+    while (good && compilation->plan->peak_train > limit) {
+        int64_t excess = compilation->plan->peak_train - limit;
+        const bool *dropped =
+            recompute_shrink(search, excess / compilation->plan->options.real_size + 1);
+        if (!dropped)
+            break;
+        good = try_dropping(compilation, dropped, best, best_peak);
+    }
     return good;
 }
 
-/* As long as training needs more than --mem allows, drops more of what the backward pass can make
- * again. What cannot be reached is reported when the program is then made. */
-static bool fit_memory(Compilation *compilation) {
+/* What the backward pass makes again: what is cheap and, as long as training needs more than --mem
+ * allows, more. What cannot be reached is reported when the program is then made. */
+static bool choose_recomputation(Compilation *compilation) {
     const Options *options = compilation->options;
     compilation->trial = true;
     bool good = make_program(compilation);
-    const int64_t full_peak = good ? compilation->plan->peak_train : 0;
-    if (good && full_peak > options->memory_limit &&
-        compilation->plan->peak_infer <= options->memory_limit) {
-        RecomputeSearch *search =
-            recompute_search(compilation->arena, compilation->network, compilation->kernels,
-                             option_pass_enabled(options, PASS_FUSE));
-        good = drop_until_fits(compilation, search, full_peak);
+    if (good) {
+        const Plan *full = compilation->plan;
+        const bool limited = options->memory_limit && full->peak_infer <= options->memory_limit;
+        int64_t peak = full->peak_train;
+        bool *best =
+            ARENA_ARRAY(compilation->arena, bool, (size_t)compilation->network->layer_count);
+        RecomputeSearch *search = recompute_search(
+            compilation->arena, compilation->network, compilation->kernels,
+            option_pass_enabled(options, PASS_SIMPLIFY), option_pass_enabled(options, PASS_FUSE));
+        const bool *cheap =
+            option_pass_enabled(options, PASS_RECOMPUTE) ? recompute_cheaply(search) : NULL;
+        good = cheap == NULL || try_dropping(compilation, cheap, best, &peak);
+        good = good && (!limited || drop_until_fits(compilation, search, best, &peak));
+        compilation->dropped = peak < full->peak_train ? best : NULL;
+        compilation->full_peak = peak < full->peak_train ? full->peak_train : 0;
     }
     compilation->trial = false;
     return good;
@@ -408,8 +421,9 @@ static bool kernels_wanted(const Options *options) {
     return program_wanted(options) || report_wanted(options) || options->dump ||
            options->memory_limit;
 }
-static bool limit_wanted(const Options *options) {
-    return options->memory_limit && !options->infer_only;
+static bool recomputation_wanted(const Options *options) {
+    return kernels_wanted(options) && !options->infer_only &&
+           (options->memory_limit || option_pass_enabled(options, PASS_RECOMPUTE));
 }
 static bool tuning_wanted(const Options *options) {
     return options->tune && kernels_wanted(options);
@@ -428,7 +442,7 @@ static const struct {
     {infer_shapes, always},
     {write_explanation, explanation_wanted},
     {tune_schedules, tuning_wanted},
-    {fit_memory, limit_wanted},
+    {choose_recomputation, recomputation_wanted},
     {make_program, kernels_wanted},
     {write_report, report_wanted},
     {write_dot, dot_wanted},

@@ -27,7 +27,11 @@ int64_t recomputed_flops(const Graph *graph);
 typedef struct RecomputeSearch RecomputeSearch;
 
 RecomputeSearch *recompute_search(Arena *arena, const Network *network, const Kernels *kernels,
-                                  bool fused);
+                                  bool simplified, bool fused);
+/* Marks what costs next to nothing to make again: normalisation from the statistics that were
+ * saved, sums and RELU, of large tensors that are in memory at the peak, as long as all of it
+ * together takes a small share of a training step. NULL if there is nothing of the kind. */
+const bool *recompute_cheaply(RecomputeSearch *search);
 /* Marks more layers as dropped, so that training needs at least `excess` numbers less if that can
  * be reached. NULL if nothing helps any more; else the marks for recompute_apply. */
 const bool *recompute_shrink(RecomputeSearch *search, int64_t excess);

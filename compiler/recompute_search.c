@@ -3,9 +3,13 @@
  * kept; then whole stretches are dropped between tensors that alone connect what lies before them
  * with what comes after (Chen et al. 2016, algorithm 3: a stretch ends at the first such tensor
  * after `budget` numbers have been passed; the best of several budgets is taken). In the end what
- * there is room for is kept after all. */
+ * there is room for is kept after all.
+ *
+ * Without a limit only what is cheap is dropped: what takes as long as memory needs to move its
+ * numbers. */
 #include "fuse.h"
 #include "recompute.h"
+#include "simplify.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +18,14 @@ typedef struct Candidate {
     int layer;
     int64_t saved; /* numbers */
     int64_t cost;  /* operations and numbers moved, to make it once */
+    bool cheap;
 } Candidate;
 
 struct RecomputeSearch {
     Arena *arena;
     const Network *network;
     int64_t max_batch;
-    bool fused;
+    bool simplified, fused; /* what happens to the graph of the program */
     int candidate_count;
     Candidate *candidates; /* the cheapest for each number saved first */
     bool *connects; /* by layer: its output alone connects what is before with what is after */
@@ -29,6 +34,16 @@ struct RecomputeSearch {
     int64_t peak;                      /* estimated, with what is dropped */
     bool exhausted;
 };
+
+/* What is dropped without a limit. */
+#define LEAST_NUMBERS (128 * 1024)       /* of a tensor: a call is not free */
+#define CACHED_NUMBERS (4 * 1024 * 1024) /* a group's, that the caches hold */
+#define CACHED_DISCOUNT 4
+#define OPERATIONS_PER_NUMBER 16 /* that take as long as moving a number */
+#define CHEAP_SHARE 0.006        /* of the time of a training step */
+#define NOT_CHEAP INT64_MAX
+#define LEAST_PRICE 0.5 /* numbers moved for each that the peak is less */
+#define HIGHEST_PRICE 4
 
 /* ---- The estimate ---- */
 
@@ -113,14 +128,71 @@ static Estimate lives_of(const RecomputeSearch *search, Graph *graph) {
     return e;
 }
 
-static int64_t estimate(const RecomputeSearch *search, const bool *dropped) {
-    Arena *arena = arena_create();
+/* Only reads, writes and a few operations on the way. */
+static bool is_cheap(const Node *node) {
+    return node->op->value_again || (node->op->flags & (OP_POSITIVE_PART | OP_PASSES_GRADIENT));
+}
+
+/* Numbers of activations that a group reads and writes; NOT_CHEAP if there is more to it. */
+static int64_t moved_by(const RecomputeSearch *search, Arena *arena, const Group *group) {
+    int64_t moved = 0;
+    for (int i = 0; i < group->count; i++) {
+        const Node *node = group->nodes[i];
+        if (!is_cheap(node))
+            return NOT_CHEAP;
+        int capacity = node_tensor_capacity(node);
+        Tensor **reads = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
+        int count = node_reads(node, reads, capacity);
+        const Tensor *before = i > 0 ? tensor_storage(node_result(group->nodes[i - 1])) : NULL;
+        for (int k = 0; k < count; k++)
+            moved +=
+                reads[k] != before && in_arena(reads[k]) ? tensor_numbers(search, reads[k]) : 0;
+        if (node->stored || i == group->count - 1)
+            moved += tensor_numbers(search, node_result(node));
+    }
+    return moved;
+}
+
+/* What all groups that run again cost, in numbers moved through memory. What is made again is read
+ * next, and so is what it was made of: where the caches hold both, little of it is moved twice. */
+static int64_t moved_again(const RecomputeSearch *search, Graph *graph) {
+    GroupList groups =
+        fuse_program(graph->arena, &graph->programs[PROGRAM_BACKWARD], search->fused);
+    int64_t total = 0;
+    for (int i = 0; i < groups.count; i++) {
+        if (!groups.groups[i]->nodes[0]->recomputed)
+            continue;
+        int64_t moved = moved_by(search, graph->arena, groups.groups[i]);
+        if (moved == NOT_CHEAP)
+            return NOT_CHEAP;
+        total += moved <= CACHED_NUMBERS ? moved / CACHED_DISCOUNT : moved;
+    }
+    return total;
+}
+
+typedef struct Outcome {
+    int64_t peak, moved; /* numbers */
+} Outcome;
+
+static Graph *training_graph(const RecomputeSearch *search, Arena *arena) {
     Graph *graph = graph_build(arena, search->network, false);
+    if (search->simplified)
+        simplify_graph(graph);
+    return graph;
+}
+
+static Outcome outcome_of(const RecomputeSearch *search, const bool *dropped) {
+    Arena *arena = arena_create();
+    Graph *graph = training_graph(search, arena);
     recompute_apply(graph, dropped, search->fused);
     Estimate e = lives_of(search, graph);
-    int64_t peak = peak_of(search, &e);
+    Outcome outcome = {peak_of(search, &e), moved_again(search, graph)};
     arena_free(arena);
-    return peak;
+    return outcome;
+}
+
+static int64_t estimate(const RecomputeSearch *search, const bool *dropped) {
+    return outcome_of(search, dropped).peak;
 }
 
 /* ---- Candidates ---- */
@@ -149,13 +221,16 @@ static int64_t cost_of(const RecomputeSearch *search, const Group *group, int po
 
 static void add_candidates(RecomputeSearch *search, const Group *group, const Life *lives,
                            int forward_length) {
+    bool cheap = true;
     for (int k = 0; k < group->count; k++) {
         const Tensor *made = tensor_storage(group->nodes[k]->y);
+        cheap = cheap && is_cheap(group->nodes[k]);
         if (made->pinned || lives[made->number].last < forward_length)
             continue;
         search->candidates[search->candidate_count++] =
             (Candidate){made->layer->index, tensor_numbers(search, made),
-                        cost_of(search, group, k, lives, forward_length)};
+                        cost_of(search, group, k, lives, forward_length),
+                        cheap && tensor_numbers(search, made) >= LEAST_NUMBERS};
     }
 }
 
@@ -206,19 +281,20 @@ static void find_scratch(RecomputeSearch *search, const Kernels *kernels) {
 }
 
 RecomputeSearch *recompute_search(Arena *arena, const Network *network, const Kernels *kernels,
-                                  bool fused) {
+                                  bool simplified, bool fused) {
     RecomputeSearch *search = ARENA_NEW(arena, RecomputeSearch);
     size_t count = (size_t)network->layer_count;
     *search = (RecomputeSearch){.arena = arena,
                                 .network = network,
                                 .max_batch = kernels->max_batch,
+                                .simplified = simplified,
                                 .fused = fused,
                                 .candidates = ARENA_ARRAY(arena, Candidate, count),
                                 .connects = ARENA_ARRAY(arena, bool, count),
                                 .dropped = ARENA_ARRAY(arena, bool, count)};
     find_scratch(search, kernels);
     Arena *aside = arena_create();
-    Graph *graph = graph_build(aside, network, false);
+    Graph *graph = training_graph(search, aside);
     Estimate e = lives_of(search, graph);
     GroupList groups = fuse_program(aside, &graph->programs[PROGRAM_FORWARD_TRAINING], fused);
     for (int i = 0; i < groups.count; i++)
@@ -243,6 +319,49 @@ static bool try_mark(RecomputeSearch *search, int layer, bool dropped, int64_t l
     }
     search->peak = peak;
     return true;
+}
+
+typedef struct CheapDrops {
+    RecomputeSearch *search;
+    int64_t moved, budget;
+} CheapDrops;
+
+/* Drops a layer for at most `price` numbers moved for each that the peak is less. */
+static bool drop_for(CheapDrops *drops, int layer, double price) {
+    RecomputeSearch *search = drops->search;
+    search->dropped[layer] = true;
+    Outcome outcome = outcome_of(search, search->dropped);
+    int64_t saved = search->peak - outcome.peak, added = outcome.moved - drops->moved;
+    if (outcome.moved > drops->budget || saved <= 0 || (double)added > price * (double)saved) {
+        search->dropped[layer] = false;
+        return false;
+    }
+    search->peak = outcome.peak;
+    drops->moved = outcome.moved;
+    return true;
+}
+
+static void drop_all_for(CheapDrops *drops, double price) {
+    const RecomputeSearch *search = drops->search;
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (int i = 0; i < search->candidate_count; i++) {
+            const Candidate *candidate = &search->candidates[i];
+            if (candidate->cheap && !search->dropped[candidate->layer] &&
+                drop_for(drops, candidate->layer, price))
+                changed = true;
+        }
+    }
+}
+
+const bool *recompute_cheaply(RecomputeSearch *search) {
+    const double flops = 3 * (double)search->network->cost.flops * (double)search->max_batch;
+    const int64_t before = search->peak;
+    CheapDrops drops = {search, 0, (int64_t)(flops * CHEAP_SHARE / OPERATIONS_PER_NUMBER)};
+    for (double price = LEAST_PRICE; price <= HIGHEST_PRICE; price *= 2)
+        drop_all_for(&drops, price);
+    return search->peak < before ? search->dropped : NULL;
 }
 
 /* The best for its cost first, again and again until none lowers the peak. */

@@ -50,9 +50,10 @@ const char *recomputed_text(Arena *arena, const ReportInput *input) {
     const int64_t flops = recomputed_flops(input->graph);
     const int count = input->graph->recomputed_count;
     /* A step is a forward pass and two gradients. */
-    double share = (double)flops / (3 * (double)input->network->cost.flops);
-    return arena_format(arena, "%d layer%s, %sFLOP more for an example (%.1f %% of a step)", count,
-                        count == 1 ? "" : "s", scaled_text(arena, flops), 100 * share);
+    double percent = 100 * (double)flops / (3 * (double)input->network->cost.flops);
+    const char *share = percent < 0.05 ? "<0.1" : arena_format(arena, "%.1f", percent);
+    return arena_format(arena, "%d layer%s, %sFLOP more for an example (%s %% of a step)", count,
+                        count == 1 ? "" : "s", scaled_text(arena, flops), share);
 }
 
 const char *recomputed_names(Arena *arena, const Graph *graph, const char *separator) {

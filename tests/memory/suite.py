@@ -93,6 +93,30 @@ def recomputed_is_equal(context, name, source, options):
         check_equal(results(directory, program), expected)
 
 
+CHEAP = """input 3x32x32
+def block(k) = ADD{ID, CONV(k, 3x3, pad=1)-BN-RELU - CONV(k, 3x3, pad=1)-BN} - RELU
+net cheap = CONV(64, 3x3, pad=1)-BN-RELU - block(64)*3 - CONV(64, 3x3, pad=1)-BN-RELU - GAP - FC(4)
+train { loss = cross_entropy  optimizer = sgd(lr=0.05, momentum=0.9)  batch = 6 }
+"""
+
+
+def cheaply_is_equal(context, *options):
+    """What is made again without a limit: normalisation and what follows it, at less memory, with the same
+    bits. Small tensors stay, and -fno-recompute keeps everything."""
+    directory = context.directory("cheap", *options)
+    memory, full = (report(context, CHEAP, *options, flag)["memory"] for flag in ("-frecompute", "-fno-recompute"))
+    check(memory["peak_train"] < 0.95 * full["peak_train"], f"{memory}, without {full}")
+    check("bn2" in memory["recomputed"] and not full["recomputed"], f"{memory}, without {full}")
+    check(not any(name.startswith("conv") for name in memory["recomputed"]), f"{memory}")
+    small = report(context, CHEAP, *options, "--batch=1")["memory"]
+    check(not small["recomputed"], f"{small}")
+    kept = emit_and_build(context, CHEAP, directory, "kept", "-fno-recompute", *options, flags=NATIVE)
+    again = emit_and_build(context, CHEAP, directory, "again", *options, flags=NATIVE)
+    run([kept, "init", "--out", directory / "w.safetensors"])
+    write_batch(directory, kept)
+    check_equal(results(directory, again), results(directory, kept))
+
+
 def in_place_is_equal(context, name, source):
     """Results in the memory of an input: the same bits, in evaluation as well."""
     directory = context.directory("inplace", name)
@@ -191,6 +215,8 @@ def cases(context):
         *(Case(f"recomputed {name} {what}".rstrip(), recomputed_is_equal, name, source, options)
           for name, source in networks.items() for what, options in OPTIONS.items()
           if not options or context.long or name == "mixed"),
+        *(Case(f"cheap {' '.join(options)}".rstrip(), cheaply_is_equal, *options)
+          for options in ([], ["--double"], ["-fno-fuse"])),
         *(Case(f"in place {name}", in_place_is_equal, name, source) for name, source in networks.items()),
         Case("memory of a deep chain", deep_chain),
         Case("resident memory", resident_is_reported),
