@@ -144,8 +144,8 @@ static bool is_guarded(const ContractionPlan *plan, const Operand *operand) {
     for (int axis = 0; axis < operand_axis_count(operand); axis++) {
         int64_t extent = operand_axis_extent(plan, operand, axis);
         AxisRange range = axis_range(plan, &operand->axis[axis], extent);
-        if (range.guarded && !within_halo(operand, axis, &range, extent,
-                                          axis_divisor(&operand->axis[axis])))
+        if (range.guarded &&
+            !within_halo(operand, axis, &range, extent, axis_divisor(&operand->axis[axis])))
             return true;
     }
     return false;
@@ -358,12 +358,13 @@ static void start_plan(ContractionPlan *plan) {
     for (int d = 0; d < plan->dim_count; d++) {
         const ContractionDim *dim = &plan->contraction->dims[d];
         bool batch = dim->extent == 0;
-        plan->dims[d] = (PlanDim){.letter = dim->letter,
-                                  .extent = batch ? plan->lowering->options->max_batch : dim->extent,
-                                  .batch = batch,
-                                  .reduce = dim->reduce,
-                                  .origin = d,
-                                  .scale = 1};
+        plan->dims[d] =
+            (PlanDim){.letter = dim->letter,
+                      .extent = batch ? plan->lowering->options->max_batch : dim->extent,
+                      .batch = batch,
+                      .reduce = dim->reduce,
+                      .origin = d,
+                      .scale = 1};
     }
 }
 

@@ -26,7 +26,7 @@ typedef struct PlanDim {
     int64_t scale;
     bool share;   /* Tile.in_parts: runs outside the parts */
     bool in_part; /* Tile.in_parts: a reduced dimension within a part */
-    bool lanes; /* the part within the blocks of a layout: innermost */
+    bool lanes;   /* the part within the blocks of a layout: innermost */
 } PlanDim;
 
 /* An operand, or the result, as a flat array: element offset = base + sum of coefficient[d]*index
@@ -61,7 +61,7 @@ typedef struct Tile {
      * a part stay in the cache. Weight gradients. */
     bool in_parts;
     bool stored_directly; /* sums go from registers to the result, which nothing follows */
-    double cycles; /* estimate for the largest batch */
+    double cycles;        /* estimate for the largest batch */
 } Tile;
 
 typedef struct ContractionPlan {
@@ -112,8 +112,9 @@ typedef struct AxisLayout {
     int64_t first, end; /* elements of the tensor that the copy holds */
     int64_t block;      /* > 1: the axis' elements lie in blocks of so many, innermost */
 } AxisLayout;
-/* The layout of all axes of an array in C order, or in the tensor's own layout; `padded`: of the copy with zeros where the contraction reads padding or
- * falls between elements, its rows at least `row_extent` long. */
+/* The layout of all axes of an array in C order, or in the tensor's own layout; `padded`: of the
+ * copy with zeros where the contraction reads padding or falls between elements, its rows at least
+ * `row_extent` long. */
 void contraction_layout(const ContractionPlan *plan, const Operand *operand, bool padded,
                         int64_t row_extent, AxisLayout *axes);
 /* Sets base and coefficients of a side from the layout of its axes. */

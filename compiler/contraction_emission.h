@@ -8,14 +8,15 @@
 typedef struct Emission {
     ContractionPlan *plan;
     Builder *b;
-    int length;                       /* reals in a vector */
+    int length;                /* reals in a vector */
     Expr *dims[MAX_PLAN_DIMS]; /* index of every dimension at this point */
     int outer_count, outer[MAX_PLAN_DIMS];
     int reduced_count, reduced[MAX_PLAN_DIMS];
     int first_inner; /* reduced dims from here on run inside the tile */
     int first_part;  /* outer dims from here on run inside the loops over the parts of the sum */
     bool clearing;   /* in_parts: what is emitted sets the results to zero */
-    int rows, lines, columns, lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
+    int rows, lines, columns,
+        lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
 } Emission;
 
 /* The offset of an element of a side at the indices of e->dims. */

@@ -43,9 +43,9 @@ static void clear_padded(Emission *e, Side *side, const AxisLayout *axes, int co
     const char *const *letters = axis_letters(side->operand->tensor->rank);
     Expr *offset = integer(b, 0);
     for (int axis = 0; axis < count; axis++) {
-        Expr *i = axis < batched ? open_copied_examples(e, lanes)
-                                 : open_loop(b, LOOP_INDEPENDENT, letters[axis - batched],
-                                             axes[axis].extent);
+        Expr *i = axis < batched
+                      ? open_copied_examples(e, lanes)
+                      : open_loop(b, LOOP_INDEPENDENT, letters[axis - batched], axes[axis].extent);
         offset = plus(b, times(b, offset, integer(b, axes[axis].extent)), i);
     }
     if (lanes > 1)
@@ -236,4 +236,3 @@ void prepare_sides(Emission *e) {
             make_packed(e, side);
     }
 }
-

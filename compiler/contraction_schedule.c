@@ -1,13 +1,13 @@
 /* The choice of a register tile by estimated cycles. The model of the core: `vector_rate` fused
- * multiply-adds and as many loads of a vector per cycle, four cycles until a sum can be added to again. It is coarse,
- * but it ranks tiles well: what it must see is how many lanes are wasted, how many loads a
- * multiply-add costs, and what has to be copied first. */
+ * multiply-adds and as many loads of a vector per cycle, four cycles until a sum can be added to
+ * again. It is coarse, but it ranks tiles well: what it must see is how many lanes are wasted, how
+ * many loads a multiply-add costs, and what has to be copied first. */
 #include "contraction.h"
 
 #define FMA_LATENCY 4.5 /* and some slack */
-/* What does not hide behind the multiply-adds: counting and branching of the loop around a step, and
- * of its loads; less of it where the vectors are weights that are held for all rows, which lie in order
- * and are prefetched. */
+/* What does not hide behind the multiply-adds: counting and branching of the loop around a step,
+ * and of its loads; less of it where the vectors are weights that are held for all rows, which lie
+ * in order and are prefetched. */
 #define CYCLES_PER_STEP 1.0
 #define CYCLES_PER_SCALAR 0.055
 #define CYCLES_PER_VECTOR 0.4
@@ -24,8 +24,8 @@
 #define SCATTERED_LOAD 1.5 /* loads that touch a line each cost more than loads side by side, */
 #define FAR_LOAD 2.0       /* or a page, which costs more still: their lines push each other out */
 #define REMAINDER 1.05     /* a further body of code, and shares that are not equal */
-#define FAR 1024     /* reals: a page */
-#define STREAMED 1.5 /* long sums whose operands come from memory again for each tile */
+#define FAR 1024           /* reals: a page */
+#define STREAMED 1.5       /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
 #define MAX_COLUMNS 6
 
@@ -56,9 +56,8 @@ static StepLoads step_loads(const ContractionPlan *plan, const Tile *tile, int r
     bool row = tile->row_dim >= 0, column = tile->column_dim >= 0;
     StepLoads loads = {0, 0};
     if (tile->form == TILE_BROADCAST) {
-        int64_t apart = row && !reads_along_reduction(plan, other)
-                            ? other->coefficient[tile->row_dim]
-                            : 0;
+        int64_t apart =
+            row && !reads_along_reduction(plan, other) ? other->coefficient[tile->row_dim] : 0;
         bool batch = row && plan->dims[tile->row_dim].batch;
         loads.scalars = row && other->coefficient[tile->row_dim] ? rows : 1;
         loads.vectors = (row && vectors->coefficient[tile->row_dim] ? rows : 1) * columns;
@@ -120,8 +119,9 @@ static double blocks_cycles(const ContractionPlan *plan, const Tile *tile, int64
             continue;
         sum += count * (double)row_blocks * step_cycles(plan, tile, tile->rows * lines, columns);
         if (row_rest > 0)
-            sum += count * (row_is_batch ? (double)row_rest * step_cycles(plan, tile, lines, columns)
-                                         : step_cycles(plan, tile, (int)row_rest * lines, columns));
+            sum +=
+                count * (row_is_batch ? (double)row_rest * step_cycles(plan, tile, lines, columns)
+                                      : step_cycles(plan, tile, (int)row_rest * lines, columns));
     }
     return sum * (row_rest > 0 ? REMAINDER : 1) * (column_rest > 0 ? REMAINDER : 1);
 }
@@ -137,10 +137,10 @@ static double lines_cycles(const ContractionPlan *plan, const Tile *tile, int64_
                  blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, tile->lines);
     if (rest == 0)
         return sum;
-    double last = line->batch ? (double)rest * blocks_cycles(plan, tile, row_extent, row_is_batch,
-                                                             column_extent, 1)
-                              : blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent,
-                                              (int)rest);
+    double last =
+        line->batch
+            ? (double)rest * blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, 1)
+            : blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, (int)rest);
     return (sum + last) * REMAINDER;
 }
 
@@ -229,8 +229,8 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
         columns = tile->column_dim >= 0 ? columns : vectors;
         cycles = repeats * lines_cycles(plan, tile, row_extent, row_is_batch, columns);
     } else {
-        cycles = repeats * (double)vectors *
-                 lines_cycles(plan, tile, row_extent, row_is_batch, columns);
+        cycles =
+            repeats * (double)vectors * lines_cycles(plan, tile, row_extent, row_is_batch, columns);
         result_cycles += CYCLES_PER_LANE_SUM * (length > 1);
     }
     if (streams(plan, tile) && !can_store_vectors(plan, tile))
@@ -326,7 +326,8 @@ static void try_rows(const ContractionPlan *plan, Tile tile, const TileVisitor *
         }
 }
 
-static void try_broadcast(const ContractionPlan *plan, int side, int d, const TileVisitor *visitor) {
+static void try_broadcast(const ContractionPlan *plan, int side, int d,
+                          const TileVisitor *visitor) {
     const Side *vectors = &plan->side[side], *other = &plan->side[!side];
     if (!is_outer(plan, d) || is_batch(plan, d) || other->coefficient[d] != 0)
         return;
@@ -353,8 +354,8 @@ static void try_lanes(const ContractionPlan *plan, int d, const TileVisitor *vis
     if (!is_outer(plan, d) || plan->dims[d].extent != plan->lowering->options->vector_length ||
         a->coefficient[d] != 1 || b->coefficient[d] != 1 || plan->result.coefficient[d] != 1)
         return;
-    Tile tile = {.form = TILE_LANES, .vector_dim = d, .row_dim = -1,
-                 .line_dim = -1, .column_dim = -1};
+    Tile tile = {
+        .form = TILE_LANES, .vector_dim = d, .row_dim = -1, .line_dim = -1, .column_dim = -1};
     try_rows(plan, tile, visitor);
 }
 
@@ -545,8 +546,8 @@ static void keep_best(void *context, const ContractionPlan *plan, const Tile *ti
 }
 
 Tile contraction_choose_tile(const ContractionPlan *plan) {
-    Tile best = {.form = TILE_NONE, .vector_dim = -1, .row_dim = -1,
-                 .line_dim = -1, .column_dim = -1};
+    Tile best = {
+        .form = TILE_NONE, .vector_dim = -1, .row_dim = -1, .line_dim = -1, .column_dim = -1};
     contraction_each_tile(plan, &(TileVisitor){keep_best, &best});
     contraction_complete_tile(plan, &best);
     return best;

@@ -1,4 +1,5 @@
-/* The loops of a tiled contraction: outer loops, blocks of the tile with their remainders, the tile itself and the epilogue. */
+/* The loops of a tiled contraction: outer loops, blocks of the tile with their remainders, the tile
+ * itself and the epilogue. */
 #include "contraction_emission.h"
 
 #include <assert.h>
@@ -106,7 +107,8 @@ static void emit_broadcast_step(Emission *e, Buffer *sum) {
     close_rows(e, &rows);
 }
 
-/* A factor of DOT and LANES as it is loaded: once for all rows, once for all columns, or each time. */
+/* A factor of DOT and LANES as it is loaded: once for all rows, once for all columns, or each time.
+ */
 typedef struct Factor {
     const Side *side;
     Buffer *held; /* by column, for all rows */
@@ -133,8 +135,8 @@ static Expr *factor_at(Emission *e, const Factor *factor, Expr *column) {
                          : load_vector(e, factor->side, column);
 }
 
-/* The same for DOT and LANES: both factors are vectors along the vector dimension. C compilers do not
- * see that the unrolled loops load the same again. */
+/* The same for DOT and LANES: both factors are vectors along the vector dimension. C compilers do
+ * not see that the unrolled loops load the same again. */
 static void emit_dot_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
@@ -145,13 +147,14 @@ static void emit_dot_step(Emission *e, Buffer *sum) {
     Expr *u = open_unrolled(b, "u", e->rows, &opened);
     Expr *row = shift_dim(e, tile->row_dim, u);
     for (int s = 0; s < 2; s++)
-        if (factors[s].held == NULL && e->columns > 1 && !depends(factors[s].side, tile->column_dim))
-            factors[s].row = declare(b, "row", TYPE_VECTOR,
-                                     load_vector(e, factors[s].side, integer(b, 0)));
+        if (factors[s].held == NULL && e->columns > 1 &&
+            !depends(factors[s].side, tile->column_dim))
+            factors[s].row =
+                declare(b, "row", TYPE_VECTOR, load_vector(e, factors[s].side, integer(b, 0)));
     Expr *t = open_unrolled(b, "t", e->columns, &opened);
     Expr *place[2] = {u, t};
-    store_at(b, sum, 2, place,
-             times(b, factor_at(e, &factors[0], t), factor_at(e, &factors[1], t)), true);
+    store_at(b, sum, 2, place, times(b, factor_at(e, &factors[0], t), factor_at(e, &factors[1], t)),
+             true);
     close_blocks(b, opened);
     restore_dim(e, tile->row_dim, row);
 }
@@ -464,7 +467,8 @@ static void move_to(Emission *e, int d, int to) {
     e->outer[to] = d;
 }
 
-/* Whether all the vectors that are read again for every position, the weights, stay in the cache. */
+/* Whether all the vectors that are read again for every position, the weights, stay in the cache.
+ */
 static bool vectors_stay_cached(const ContractionPlan *plan) {
     const Tensor *tensor = plan->side[plan->tile.vector_side].operand->tensor;
     return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE;
@@ -550,10 +554,10 @@ static int move_shares(Emission *e) {
  * followers want finished values. */
 static void make_result(ContractionPlan *plan) {
     Tensor *tensor = plan->result.operand->tensor;
-    plan->result.buffer = plan->contraction->to_result
-                              ? lower_scratch(plan->lowering, "sums", tensor->per_example,
-                                              tensor->storage)
-                              : lower_buffer(plan->lowering, tensor);
+    plan->result.buffer =
+        plan->contraction->to_result
+            ? lower_scratch(plan->lowering, "sums", tensor->per_example, tensor->storage)
+            : lower_buffer(plan->lowering, tensor);
 }
 
 static void emit_finish(Emission *e) {

@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <string.h>
 
 /* Operations below which a parallel loop costs more than it gains: waking the threads takes some
  * microseconds, in which one of them does about this much. */
@@ -31,6 +32,8 @@ static bool is_parallel(const Printer *p, const Stmt *loop) {
     return loop->parallel && parallel_batch(loop) <= p->max_batch;
 }
 
+#define UNROLL_ALL "UNROLL(" /* followed by the number of trips */
+
 /* The line above a loop; false if it needs none. */
 static bool print_hint(Printer *p, const Stmt *loop) {
     int64_t trips;
@@ -51,9 +54,9 @@ static bool print_hint(Printer *p, const Stmt *loop) {
     } else if (loop->simd) {
         text_add(&p->line, "SIMD");
     } else if (loop->unroll && constant_trips(loop, &trips) && trips > 1) {
-        text_format(&p->line, "UNROLL(%lld)", (long long)trips);
+        text_format(&p->line, UNROLL_ALL "%lld)", (long long)trips);
     } else if (loop->rolled) {
-        text_add(&p->line, "UNROLL(1)");
+        text_add(&p->line, "ROLLED");
     }
     return p->line.length > 0;
 }
@@ -92,15 +95,23 @@ static bool needs_braces(Printer *p, const Block *block) {
     return hint;
 }
 
-/* Loops directly within one another stand at one indent: deep nests stay narrow. */
-static void print_for(Printer *p, const Stmt *loop, int indent) {
-    if (print_hint(p, loop))
+/* for (int i = begin; i < end; i++) or, where it counts from 0 and is unrolled, UNROLLED(i, end).
+ */
+static void print_head(Printer *p, const Stmt *loop, int indent) {
+    const char *name = loop->variable->name, *type = printer_type_name(p, TYPE_INDEX);
+    bool unrolled =
+        print_hint(p, loop) && strncmp(p->line.bytes, UNROLL_ALL, strlen(UNROLL_ALL)) == 0;
+    bool from_zero = loop->begin->kind == EXPR_INTEGER && loop->begin->integer == 0;
+    if (unrolled && from_zero && loop->step == 1 && strcmp(type, "int") == 0) {
+        text_clear(&p->line);
+        text_format(&p->line, "UNROLLED(%s, ", name);
+        print_expression(p, loop->end, PRECEDENCE_LOWEST);
+        text_add_character(&p->line, ')');
+        return;
+    }
+    if (p->line.length > 0)
         end_line(p, indent, INDENT_WIDTH);
-    const char *name = loop->variable->name;
-    const Stmt *only = only_statement(p, &loop->body);
-    bool nest = only != NULL && only->kind == STMT_FOR;
-    bool braces = !nest && needs_braces(p, &loop->body);
-    text_format(&p->line, "for (%s %s = ", printer_type_name(p, TYPE_INDEX), name);
+    text_format(&p->line, "for (%s %s = ", type, name);
     print_expression(p, loop->begin, PRECEDENCE_LOWEST);
     text_add_character(&p->line, ';');
     print_break(p);
@@ -112,6 +123,14 @@ static void print_for(Printer *p, const Stmt *loop, int indent) {
         text_format(&p->line, "%s++)", name);
     else
         text_format(&p->line, "%s += %lld)", name, (long long)loop->step);
+}
+
+/* Loops directly within one another stand at one indent: deep nests stay narrow. */
+static void print_for(Printer *p, const Stmt *loop, int indent) {
+    const Stmt *only = only_statement(p, &loop->body);
+    bool nest = only != NULL && only->kind == STMT_FOR;
+    bool braces = !nest && needs_braces(p, &loop->body);
+    print_head(p, loop, indent);
     text_add(&p->line, braces ? " {" : "");
     end_line(p, indent, 2 * INDENT_WIDTH);
     if (nest)

@@ -30,8 +30,9 @@ typedef enum TensorRole {
 
 /* How the elements of a tensor lie in memory. Dense is C order, the last axis contiguous. */
 typedef struct Layout {
-    /* NOT_BLOCKED, BATCH_AXIS, or the axis of Tensor.extent whose elements lie in blocks of `block`, innermost:
-     * index i contributes (i/block)*stride + i%block. Its extent is a multiple of `block`. */
+    /* NOT_BLOCKED, BATCH_AXIS, or the axis of Tensor.extent whose elements lie in blocks of
+     * `block`, innermost: index i contributes (i/block)*stride + i%block. Its extent is a multiple
+     * of `block`. */
     int blocked_axis;
     int64_t block;
     int64_t before[MAX_DIMS], after[MAX_DIMS]; /* halo: zeros around each axis of Tensor.extent */
@@ -97,10 +98,10 @@ struct Node {
     NodeCondition condition;
     /* Gradients. */
     Tensor *dy;
-    Tensor *dx;      /* of x[input] */
-    int input;       /* the data gradient is that of this input */
+    Tensor *dx;            /* of x[input] */
+    int input;             /* the data gradient is that of this input */
     bool through_positive; /* OP_SELECTS: dy counts where y > 0 only (simplify.c) */
-    bool accumulate; /* dx already holds the gradient through other consumers: add */
+    bool accumulate;       /* dx already holds the gradient through other consumers: add */
     Tensor *parameter_gradients[MAX_PARAMETERS]; /* NULL for running statistics */
     /* A parameter gradient that updates parameters[0] instead of being stored (update.h). */
     Tensor *step, *states[MAX_STATES];

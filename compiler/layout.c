@@ -6,7 +6,7 @@ typedef struct Assignment {
     Graph *graph;
     int64_t block;
     bool examples; /* blocks are of examples, not of channels */
-    bool *dense; /* by tensor number of the storage: has to stay in C order */
+    bool *dense;   /* by tensor number of the storage: has to stay in C order */
 } Assignment;
 
 /* ---- Which tensors can be blocked ---- */
@@ -50,7 +50,8 @@ static void join_gradients(Assignment *a) {
         Tensor *output = tensors->output[1], *gradient = tensors->output_gradient;
         if (output == NULL || gradient == NULL)
             continue;
-        if (a->dense[tensor_storage(output)->number] || a->dense[tensor_storage(gradient)->number]) {
+        if (a->dense[tensor_storage(output)->number] ||
+            a->dense[tensor_storage(gradient)->number]) {
             keep_dense(a, output);
             keep_dense(a, gradient);
         }
@@ -100,7 +101,8 @@ static void block_activations(Assignment *a) {
     }
 }
 
-/* What the forward pass saves for each element of the output lies in blocks if output or input do. */
+/* What the forward pass saves for each element of the output lies in blocks if output or input do.
+ */
 static void block_saved(Assignment *a, const Node *node) {
     (void)a;
     if (node->saved[0] == NULL)
@@ -199,8 +201,7 @@ static void need_halo(Assignment *a, const Node *node) {
             need_range(node->dy, 1 + i, -floor_divide(reach - pad, stride),
                        floor_divide(window->input[i] - 1 + pad, stride));
         else
-            need_range(node->x[0], 1 + i, -pad,
-                       (window->output[i] - 1) * stride + reach - pad);
+            need_range(node->x[0], 1 + i, -pad, (window->output[i] - 1) * stride + reach - pad);
     }
 }
 

@@ -6,8 +6,8 @@
  *   activations and their gradients   [n][C/V][before + H + after][before + W + after][V]
  *   weights of convolutions           [F/V][C][kernel...][V], and their gradients
  *
- * In a small network whose channels do not fill vectors, examples do, if the largest batch consists of
- * whole blocks of V of them:
+ * In a small network whose channels do not fill vectors, examples do, if the largest batch consists
+ * of whole blocks of V of them:
  *
  *   activations and their gradients   [N/V][C][before + H + after][before + W + after][V]
  *

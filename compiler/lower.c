@@ -253,8 +253,7 @@ static void clear_halo(Lowering *lowering, Tensor *tensor) {
         return;
     int opened = 1;
     Expr *example = open_examples(lowering, LOOP_INDEPENDENT, tensor);
-    Expr *channel =
-        open_axis(b, axis_letters(tensor->rank)[0], whole_extent(tensor, 0), &opened);
+    Expr *channel = open_axis(b, axis_letters(tensor->rank)[0], whole_extent(tensor, 0), &opened);
     Expr *map = plus(b, times(b, example, integer(b, whole_extent(tensor, 0))), channel);
     clear_axis(lowering, tensor, 1, times(b, map, integer(b, size)),
                size / whole_extent(tensor, 1));
@@ -440,7 +439,8 @@ static void prepare_nodes(Lowering *lowering) {
     lowering->prepared = ARENA_ARRAY(lowering->arena, Buffer *, count);
     for (int i = 0; i < group->count; i++) {
         const Node *node = group->nodes[i];
-        bool evaluated = node->role == NODE_FORWARD && !node->recomputed && node_is_elementwise(node);
+        bool evaluated =
+            node->role == NODE_FORWARD && !node->recomputed && node_is_elementwise(node);
         if (evaluated && node->op->prepare && lowering->options->level > 0)
             node->op->prepare(lowering, node, &lowering->prepared[i * MAX_PREPARED]);
     }

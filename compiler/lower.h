@@ -27,11 +27,11 @@ typedef struct Kernel {
 } Kernel;
 
 typedef struct LowerOptions {
-    int level;         /* 0: plain loops, sums in double; 1: vector and parallel loops */
-    int vector_length; /* reals in a vector of the target; 1: no vectors */
-    int registers;     /* vector registers of the target */
+    int level;          /* 0: plain loops, sums in double; 1: vector and parallel loops */
+    int vector_length;  /* reals in a vector of the target; 1: no vectors */
+    int registers;      /* vector registers of the target */
     double vector_rate; /* multiply-adds, and loads, of a vector per cycle of the target */
-    bool winograd;     /* convolutions by minimal filtering where that is faster */
+    bool winograd;      /* convolutions by minimal filtering where that is faster */
     int threads;
     int max_batch;
     struct Tuning *tuning; /* --tune; NULL: the models' choices */

@@ -13,8 +13,8 @@
 #include "output.h"
 #include "recompute.h"
 #include "schedule.h"
-#include "tune.h"
 #include "simplify.h"
+#include "tune.h"
 #include "update.h"
 
 #include <stdio.h>

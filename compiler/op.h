@@ -124,12 +124,12 @@ typedef enum OpFlags {
     OP_MODE = 1 << 5,     /* training runs lower_forward, evaluation is elementwise `value` */
     OP_GRADIENT_READS_INPUT = 1 << 6,  /* the data gradient reads x */
     OP_GRADIENT_READS_OUTPUT = 1 << 7, /* the data gradient reads y */
-    OP_CONVOLUTION = 1 << 9, /* windows of x times parameters[0], as in ops/convolution.h */
+    OP_CONVOLUTION = 1 << 9,    /* windows of x times parameters[0], as in ops/convolution.h */
     OP_EXAMPLE_LANES = 1 << 13, /* its loops can have examples innermost (BATCH_AXIS) */
-    OP_READS_FLAT = 1 << 10, /* reads x, and writes dx, as one vector in C order */
+    OP_READS_FLAT = 1 << 10,    /* reads x, and writes dx, as one vector in C order */
     OP_POSITIVE_PART = 1 << 15, /* RELU */
     OP_SELECTS = 1 << 16, /* each output is one of the inputs; can take over a RELU's derivative */
-    OP_PASSES_GRADIENT = 1 << 12, /* dx is dy, for every input */
+    OP_PASSES_GRADIENT = 1 << 12,    /* dx is dy, for every input */
     OP_GRADIENTS_TOGETHER = 1 << 11, /* lower_data_gradient makes the parameters' gradients too */
     OP_UPDATES = 1 << 14 /* the weight's gradient can be handed to the optimizer: node->step */
 } OpFlags;

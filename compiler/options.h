@@ -40,7 +40,7 @@ typedef struct Options {
     int64_t memory_limit; /* bytes; 0: none */
     bool tune;
     const char *tune_path; /* NULL: the default place */
-    const char *summary;  /* the options of this section as they were given, for the emitted file */
+    const char *summary; /* the options of this section as they were given, for the emitted file */
 
     /* How the description is read. */
     ExpandOptions expand;

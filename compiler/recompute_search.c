@@ -40,7 +40,7 @@ struct RecomputeSearch {
 #define CACHED_NUMBERS (4 * 1024 * 1024) /* a group's, that the caches hold */
 #define CACHED_DISCOUNT 4
 #define OPERATIONS_PER_NUMBER 16 /* that take as long as moving a number */
-#define CHEAP_SHARE 0.006        /* of the time of a training step */
+#define CHEAP_SHARE 0.003        /* of the time of a training step */
 #define NOT_CHEAP INT64_MAX
 #define LEAST_PRICE 0.5 /* numbers moved for each that the peak is less */
 #define HIGHEST_PRICE 4

@@ -4,8 +4,8 @@
 
 /* ---- Who reads and writes what, in the rest of the backward pass ---- */
 
-/* Positions of nodes behind a given one: of those that read a storage the last, -1 if there is none;
- * of those that write it the first, INT_MAX if there is none. */
+/* Positions of nodes behind a given one: of those that read a storage the last, -1 if there is
+ * none; of those that write it the first, INT_MAX if there is none. */
 typedef struct Later {
     int last_read, first_write;
 } Later;

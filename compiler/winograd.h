@@ -1,7 +1,8 @@
 /* Convolutions with 3x3 or 5x5 kernels, stride and dilation 1 and one group by Winograd's minimal
  * filtering, F(4x4, 3x3), F(2x2, 3x3) or F(2x2, 5x5), and their gradients: the data gradient is a
- * convolution with the filters turned around and transposed, the weight gradient one of x with tiles
- * of dy as filters, F(3x3, 4x4), F(3x3, 2x2) or F(5x5, 2x2). Each needs blocked channels on both sides (layout.h). */
+ * convolution with the filters turned around and transposed, the weight gradient one of x with
+ * tiles of dy as filters, F(3x3, 4x4), F(3x3, 2x2) or F(5x5, 2x2). Each needs blocked channels on
+ * both sides (layout.h). */
 #ifndef CNNC_WINOGRAD_H
 #define CNNC_WINOGRAD_H
 

@@ -85,7 +85,8 @@ void winograd_add_terms(const WinogradEmission *e, Buffer *sums, const WinogradT
 void winograd_store_sums(const WinogradEmission *e, Buffer *sums, Buffer *to, Expr *offset,
                          int64_t row_stride, int64_t column_stride, bool add);
 
-/* Filters as [result block][input channel][taps][taps][V]: the weights, or for the data gradient a copy.
+/* Filters as [result block][input channel][taps][taps][V]: the weights, or for the data gradient a
+ * copy.
  */
 Buffer *winograd_filters(const WinogradEmission *e);
 /* All of them transformed: [point][result block / columns][input channel][columns][V]. */

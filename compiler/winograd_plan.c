@@ -106,7 +106,8 @@ static double step_cycles(const Search *search) {
 /* One register tile with a sum of `terms`. */
 static double tile_cycles(const Search *search, double terms) {
     const WinogradPlan *plan = &search->plan;
-    return terms * step_cycles(search) + plan->rows * plan->columns * CYCLES_PER_SUM + CYCLES_PER_TILE;
+    return terms * step_cycles(search) + plan->rows * plan->columns * CYCLES_PER_SUM +
+           CYCLES_PER_TILE;
 }
 
 static double slabs_of(const Search *search) {
@@ -151,7 +152,8 @@ static double transform_cycles(const Search *search) {
     if (plan->kind != WINOGRAD_WEIGHT_GRADIENT)
         return cycles + tiles * results * CYCLES_PER_OUTPUT;
     return cycles + tiles * results * CYCLES_PER_INPUT +
-           (plan->slots > 1 ? plan->slots * filter_vectors(plan) / search->options->vector_rate : 0);
+           (plan->slots > 1 ? plan->slots * filter_vectors(plan) / search->options->vector_rate
+                            : 0);
 }
 
 static double slab_reals(const WinogradPlan *plan) {

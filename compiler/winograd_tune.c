@@ -94,9 +94,8 @@ static const char *signature(const Lowering *lowering, const Node *node, Winogra
     const Shape *input = &node->layer->inputs[0]->output, *output = &node->layer->output;
     const LowerOptions *options = lowering->options;
     const Window *window = &node->layer->window;
-    const int64_t numbers[] = {options->vector_length, options->registers, options->threads,
-                               window->pad_begin[0], window->pad_begin[1],
-                               window->kernel[0]};
+    const int64_t numbers[] = {options->vector_length, options->registers,   options->threads,
+                               window->pad_begin[0],   window->pad_begin[1], window->kernel[0]};
     return arena_format(lowering->arena, "winograd %s %s to %s n=%d #%016llx", kinds[kind],
                         shape_text(lowering->arena, input), shape_text(lowering->arena, output),
                         options->max_batch,

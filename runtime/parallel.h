@@ -38,6 +38,9 @@
 #else
 #define UNROLL(times)
 #endif
+/* A loop that disappears, and one that stays although it is short. */
+#define UNROLLED(index, trips) UNROLL(trips) for (int index = 0; index < (trips); index++)
+#define ROLLED UNROLL(1)
 
 /* SIMD allows vectors; where clang finds that they do not pay, that is no reason to warn. */
 #if defined(__clang__)

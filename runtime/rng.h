@@ -30,7 +30,8 @@ RUNTIME_API uint64_t random_key(uint64_t seed, RandomPurpose purpose, uint64_t n
 #define PHILOX_WEYL_1 0xBB67AE85u /* sqrt(3) - 1 */
 
 /* Philox itself: four words from a 128-bit counter and a 64-bit key. */
-RUNTIME_INLINE void random_block(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+RUNTIME_INLINE void random_block(const uint32_t counter[4], const uint32_t key[2],
+                                 uint32_t out[4]) {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
     UNROLL(PHILOX_ROUNDS)

@@ -20,7 +20,7 @@
                                          Expr *const *x, Expr *y, Expr *dy, Expr *const *index) {  \
         (void)input;                                                                               \
         (void)index;                                                                               \
-        Expr *v = ((reads) & OP_GRADIENT_READS_INPUT) ? x[0] : y;                                   \
+        Expr *v = ((reads)&OP_GRADIENT_READS_INPUT) ? x[0] : y;                                    \
         return identifier##_dx(lowering->builder, node->layer, v, dy);                             \
     }                                                                                              \
     const OpDef op_##identifier = {.flags = (reads),                                               \

@@ -20,8 +20,8 @@ static Expr *relu_dx(Builder *b, const Layer *layer, Expr *y, Expr *dy) {
     return pass_where(b, greater(b, y, number(b, 0)), dy);
 }
 
-ACTIVATION(relu, OP_GRADIENT_READS_OUTPUT | OP_POSITIVE_PART, .name = "RELU", .summary = "rectifier: max(0, x)",
-           .samples = SAMPLES_OF("RELU"));
+ACTIVATION(relu, OP_GRADIENT_READS_OUTPUT | OP_POSITIVE_PART, .name = "RELU",
+           .summary = "rectifier: max(0, x)", .samples = SAMPLES_OF("RELU"));
 
 /* ---- RELU6: min(max(0, x), 6) ---- */
 

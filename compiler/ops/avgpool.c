@@ -163,8 +163,10 @@ static const char *const avgpool_samples[] = {
     "input 2x7x8 net = CONV(3, 2x2) - AVGPOOL(3x3, stride=2, pad=1, round=ceil) - FC(3)",
     "input 1x8x7 net = CONV(2, 2x2) - AVGPOOL(3x2, stride=2, pad=1, round=ceil, count_pad=false) "
     "- FC(3)",
-    "input 2x8x8 net = CONV(16, 2x2) - AVGPOOL(3x3, stride=2, pad=1, round=ceil) - AVGPOOL(2) - FC(3)",
-    "input 2x9 net = CONV(3, 2) - AVGPOOL(4, stride=2) - FC(3)", NULL};
+    "input 2x8x8 net = CONV(16, 2x2) - AVGPOOL(3x3, stride=2, pad=1, round=ceil) - AVGPOOL(2) - "
+    "FC(3)",
+    "input 2x9 net = CONV(3, 2) - AVGPOOL(4, stride=2) - FC(3)",
+    NULL};
 
 const OpDef op_avgpool = {.name = "AVGPOOL",
                           .summary = "mean of each window",

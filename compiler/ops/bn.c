@@ -4,11 +4,11 @@
  * statistics towards them by `momentum`, the variance unbiased; evaluation takes the running
  * statistics. With m numbers per channel, r = 1/sqrt(variance + eps) and d = x - mean, section 3
  * gives dweight = r * sum dy*d        dbias = sum dy dx = weight*r*(dy - (sum dy)/m - d*r*r*(sum
- * dy*d)/m). Each pass reads its tensors twice, once for the sums and once for the result, channel by
- * channel, so that the second time finds them in the cache. The sum of squared deviations is that
- * of the distances from an origin, less the part of the mean: with one of the numbers as the origin
- * nothing cancels that matters (Chan, Golub and LeVeque, "Algorithms for computing the sample
- * variance", 1983, section 3). */
+ * dy*d)/m). Each pass reads its tensors twice, once for the sums and once for the result, channel
+ * by channel, so that the second time finds them in the cache. The sum of squared deviations is
+ * that of the distances from an origin, less the part of the mean: with one of the numbers as the
+ * origin nothing cancels that matters (Chan, Golub and LeVeque, "Algorithms for computing the
+ * sample variance", 1983, section 3). */
 #include "channels.h"
 #include "common.h"
 
@@ -23,9 +23,11 @@ static const char *const bn_samples[] = {
     "input 2x4x3 net = CONV(3,2x2) - BN - RELU - FC(3)",
     "input 6 net = FC(4) - BN(eps=1e-3, momentum=0.2) - TANH - FC(3)",
     "input 2x7 net = CONV(3,3,bias=false) - BN(affine=false) - FC(3)",
-    "input 2x4x3 net = CONV(16,2x2) - ADD{ID, CONV(16,3x3,pad=1) - BN - RELU - CONV(16,1x1) - BN} - "
+    "input 2x4x3 net = CONV(16,2x2) - ADD{ID, CONV(16,3x3,pad=1) - BN - RELU - CONV(16,1x1) - BN} "
+    "- "
     "RELU - FC(3)",
-    "input 1x3x3x3 net = CONV(2,2x2x2) - BN - FC(2)", NULL};
+    "input 1x3x3x3 net = CONV(2,2x2x2) - BN - FC(2)",
+    NULL};
 
 enum { SAVED_MEAN, SAVED_INVERSE_DEVIATION, SAVED_TENSORS };
 
@@ -111,7 +113,8 @@ static Expr *bn_value(Lowering *lowering, const Node *node, Expr *const *x, Expr
     Buffer *scale = lower_prepared(lowering, node, PREPARED_SCALE);
     Buffer *shift = lower_prepared(lowering, node, PREPARED_SHIFT);
     if (scale)
-        return plus(b, times(b, x[0], load_at(b, scale, 1, channel)), load_at(b, shift, 1, channel));
+        return plus(b, times(b, x[0], load_at(b, scale, 1, channel)),
+                    load_at(b, shift, 1, channel));
     Expr *centred = minus(b, x[0], tensor_load(lowering, tensors.running_mean, channel));
     Expr *scaled = times(b, centred, running_scale(lowering, node, *channel));
     return tensors.bias ? plus(b, scaled, tensor_load(lowering, tensors.bias, channel)) : scaled;
@@ -178,7 +181,8 @@ static void lower_statistics(const Channels *channels, const Node *node, const M
     BnTensors tensors = bn_tensors(node);
     /* A single number has no unbiased variance: its biased one, 0, stands for it. */
     Expr *less_one = choose(b, greater(b, count, number(b, 1)), minus(b, count, number(b, 1)),
-                            number(b, 1)), *channel;
+                            number(b, 1)),
+         *channel;
     Expr *freedom = declare(b, "freedom", TYPE_DOUBLE, less_one);
     int opened = channels_open_lanes(channels, &channel);
     Expr *sum = channel_get(channels, &sums->value[0], channel);
@@ -187,7 +191,8 @@ static void lower_statistics(const Channels *channels, const Node *node, const M
     Expr *squares = declare(b, "squares", TYPE_DOUBLE, maximum(b, spread, number(b, 0)));
     Expr *mean = plus(b, step, channel_get(channels, &moments->origin, channel));
     mean = declare(b, "batch_mean", TYPE_DOUBLE, mean);
-    Expr *variance = plus(b, over(b, squares, count), number(b, attribute_number(node->layer, BN_EPS)));
+    Expr *variance =
+        plus(b, over(b, squares, count), number(b, attribute_number(node->layer, BN_EPS)));
     Expr *deviation = call(b, TYPE_DOUBLE, "sqrt", 1, &variance);
     Expr *inverse = declare(b, "inverse", TYPE_REAL, over(b, number(b, 1), deviation));
     tensor_store(lowering, node->saved[SAVED_MEAN], &channel, mean);
@@ -210,10 +215,8 @@ static void bn_lower_forward(Lowering *lowering, const Node *node) {
     count = declare(b, "count", TYPE_DOUBLE, count);
     Channels channels = channels_open(lowering, node->y);
     MomentTerms moments = {&channels, node, lower_origin(&channels, node)};
-    ChannelSums sums = {.count = 2,
-                        .names = {"sum", "square_sum"},
-                        .term = moment_terms,
-                        .context = &moments};
+    ChannelSums sums = {
+        .count = 2, .names = {"sum", "square_sum"}, .term = moment_terms, .context = &moments};
     channel_sums(&channels, &sums);
     Normalisation n = {.mean = channel_value(&channels, "mean", TYPE_REAL),
                        .scale = channel_value(&channels, "scale", TYPE_REAL)};
@@ -223,8 +226,9 @@ static void bn_lower_forward(Lowering *lowering, const Node *node) {
 
     int opened = channels_open_elements(&channels, index);
     Expr *channel = index[AXIS_CHANNEL];
-    Expr *y = times(b, centred_load(lowering, node, index, channel_get(&channels, &n.mean, channel)),
-                    channel_get(&channels, &n.scale, channel));
+    Expr *y =
+        times(b, centred_load(lowering, node, index, channel_get(&channels, &n.mean, channel)),
+              channel_get(&channels, &n.scale, channel));
     lower_result(lowering, node, index,
                  affine ? plus(b, y, channel_get(&channels, &n.shift, channel)) : y);
     close_blocks(b, opened);
@@ -254,16 +258,14 @@ static void gradient_terms(Lowering *lowering, const void *context, Expr *const 
     Builder *b = lowering->builder;
     Expr *mean = tensor_load(lowering, node->saved[SAVED_MEAN], &index[AXIS_CHANNEL]);
     terms[0] = tensor_load(lowering, node->dy, index);
-    terms[1] = times(b, terms[0],
-                     declare(b, "centred", lower_sum_type(lowering),
-                             centred_load(lowering, node, index, mean)));
+    terms[1] = times(
+        b, terms[0],
+        declare(b, "centred", lower_sum_type(lowering), centred_load(lowering, node, index, mean)));
 }
 
 static void lower_gradient_sums(const Channels *channels, const Node *node, ChannelSums *sums) {
-    *sums = (ChannelSums){.count = 2,
-                          .names = {"sum", "product_sum"},
-                          .term = gradient_terms,
-                          .context = node};
+    *sums = (ChannelSums){
+        .count = 2, .names = {"sum", "product_sum"}, .term = gradient_terms, .context = node};
     channel_sums(channels, sums);
 }
 

@@ -64,7 +64,8 @@ static int open_axes(const Channels *channels, LoopKind kind, int first, int end
 }
 
 int channels_open_elements(const Channels *channels, Expr **index) {
-    int opened = open_axes(channels, LOOP_INDEPENDENT, AXIS_BATCH, channels->tensor->rank + 1, index);
+    int opened =
+        open_axes(channels, LOOP_INDEPENDENT, AXIS_BATCH, channels->tensor->rank + 1, index);
     return opened + channels_open_lanes(channels, &index[AXIS_CHANNEL]);
 }
 
@@ -79,8 +80,8 @@ ChannelValue channel_value(const Channels *channels, const char *name, ElementTy
 
 static Expr *lane_of(const Channels *channels, Expr *channel) {
     Expr *block, *lane;
-    split_index(channels->lowering->builder, channel, channels->lanes,
-                channels->tensor->extent[0], &block, &lane);
+    split_index(channels->lowering->builder, channel, channels->lanes, channels->tensor->extent[0],
+                &block, &lane);
     return lane;
 }
 

@@ -17,7 +17,8 @@ static const char *const concat_samples[] = {
     "input 2x5x4 net = CONCAT{CONV(16,3x3,pad=1), CONV(32,1x1) - RELU} - CONCAT(crop=center){ID, "
     "CONV(16,3x3)} - FC(3)",
     "input 2x4x4 net = CONCAT{CONV(8,3x3,pad=1), CONV(24,1x1) - RELU} - CONV(16,1x1) - FC(3)",
-    "input 5 net = CONCAT{FC(4), FC(2) - TANH} - FC(3)", NULL};
+    "input 5 net = CONCAT{FC(4), FC(2) - TANH} - FC(3)",
+    NULL};
 
 static bool is_cropping(const Layer *layer) {
     return strcmp(attribute_choice(layer, CONCAT_CROP), "center") == 0;

@@ -202,8 +202,7 @@ static Phase phase_of(const Window *window, int axis, int64_t first) {
     phase.count = (window->input[axis] - first + stride - 1) / stride;
     while (phase.tap_step * dilation % stride != 0)
         phase.tap_step++;
-    while (phase.first_tap < phase.tap_step &&
-           (begin - phase.first_tap * dilation) % stride != 0)
+    while (phase.first_tap < phase.tap_step && (begin - phase.first_tap * dilation) % stride != 0)
         phase.first_tap++;
     if (phase.first_tap < phase.tap_step && phase.first_tap < window->kernel[axis])
         phase.taps = (window->kernel[axis] - 1 - phase.first_tap) / phase.tap_step + 1;
@@ -213,15 +212,14 @@ static Phase phase_of(const Window *window, int axis, int64_t first) {
 }
 
 /* dx at the positions of the given phases. */
-static void lower_phase(Lowering *lowering, const Node *node, int64_t groups,
-                        const Phase *phases) {
+static void lower_phase(Lowering *lowering, const Node *node, int64_t groups, const Phase *phases) {
     Convolution c = convolution_of(node, groups);
     c.at.n = add_dimension(&c.contraction, "n", 0, false);
     add_group(&c);
     add_channel(&c, false);
     for (int i = 0; i < c.window->rank; i++)
-        c.at.position[i] = add_dimension(&c.contraction, letter_of(c.window, i, 'i'),
-                                         phases[i].count, false);
+        c.at.position[i] =
+            add_dimension(&c.contraction, letter_of(c.window, i, 'i'), phases[i].count, false);
     add_filter(&c, true);
     for (int i = 0; i < c.window->rank; i++)
         c.at.tap[i] =
@@ -257,8 +255,8 @@ static void lower_uncovered(Lowering *lowering, const Node *node, const Phase *p
     for (int i = 0; i < dx->rank - 1; i++) {
         Expr *q = open_loop(b, LOOP_INDEPENDENT, letter_of(&node->layer->window, i, 'i'),
                             phases[i].count);
-        index[AXIS_SPACE + i] = plus(b, times(b, q, integer(b, phases[i].step)),
-                                     integer(b, phases[i].first));
+        index[AXIS_SPACE + i] =
+            plus(b, times(b, q, integer(b, phases[i].step)), integer(b, phases[i].first));
     }
     Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", block);
     index[AXIS_CHANNEL] = blocked_index(b, channels, lane, block);
@@ -363,8 +361,7 @@ static void bias_gradient_of_lanes(Lowering *lowering, const Node *node, Tensor 
 }
 
 /* One block of channels after another, all examples of each. */
-static void bias_gradient_of_channels(Lowering *lowering, const Node *node,
-                                      Tensor *bias_gradient) {
+static void bias_gradient_of_channels(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
     Channels channels = channels_open(lowering, node->dy);
     ChannelSums sums = {.count = 1, .names = {"sum"}, .term = gradient_term, .context = node};
     Expr *channel;
@@ -378,8 +375,7 @@ static void bias_gradient_of_channels(Lowering *lowering, const Node *node,
 
 /* First the sums of each example, which threads can share; then those over the examples, in order:
  * the same bits for any number of threads. */
-static void bias_gradient_of_examples(Lowering *lowering, const Node *node,
-                                      Tensor *bias_gradient) {
+static void bias_gradient_of_examples(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
     Builder *b = lowering->builder;
     Expr *count = integer(b, node->dy->extent[0]), *channel;
     Buffer *parts = lower_scratch(lowering, "example_sums", true, node->dy->extent[0]);
@@ -407,8 +403,8 @@ void lower_bias_gradient(Lowering *lowering, const Node *node, Tensor *bias_grad
     const LowerOptions *options = lowering->options;
     const Tensor *dy = node->dy;
     int threads = options->threads > 0 ? options->threads : 2;
-    bool few_blocks = dy->layout.blocked_axis == 0 &&
-                      dy->extent[0] / dy->layout.block < (int64_t)2 * threads;
+    bool few_blocks =
+        dy->layout.blocked_axis == 0 && dy->extent[0] / dy->layout.block < (int64_t)2 * threads;
     if (dy->layout.blocked_axis == BATCH_AXIS)
         bias_gradient_of_lanes(lowering, node, bias_gradient);
     else if (few_blocks && options->max_batch > 1)

@@ -4,7 +4,8 @@
  * From the chain rule dx_c = dy_c*s_c^-beta - 2*alpha*beta*x_c * sum of q_i over all i with c in
  * the window of i, q_i = dy_i * x_i * s_i^(-beta-1). Sums over channels are made for a row of the
  * last axis at once, in scratch memory [n][C][W]: all inner loops run along memory, and each power
- * is computed once. Where channels lie in blocks, the channels of each position are the row instead.
+ * is computed once. Where channels lie in blocks, the channels of each position are the row
+ * instead.
  */
 #include "channels.h"
 #include "common.h"
@@ -22,7 +23,8 @@ static const char *const lrn_samples[] = {
     "input 2x5 net = CONV(4,2) - LRN(n=3, k=1, alpha=0.5, beta=0.5) - FC(3)",
     "input 6 net = FC(5) - LRN(n=4, alpha=0.3, beta=0.6) - FC(3)",
     "input 2x4x3 net = CONV(32,2x2) - LRN(alpha=0.1) - CONV(16,1x1) - LRN(n=4, alpha=0.3) - FC(3)",
-    "input 2x3x3 net = CONV(3,2x2) - LRN(n=9, k=1, alpha=0.2, beta=1) - FC(2)", NULL};
+    "input 2x3x3 net = CONV(3,2x2) - LRN(n=9, k=1, alpha=0.2, beta=1) - FC(2)",
+    NULL};
 
 /* ---- Rows ---- */
 
@@ -169,7 +171,8 @@ static void padded_store(Builder *b, const PaddedChannels *padded, Expr *channel
     store_at(b, padded->array, 1, &at, value, false);
 }
 
-/* The sum of the elements from `before` in front of the channel to those behind it, `size` in all. */
+/* The sum of the elements from `before` in front of the channel to those behind it, `size` in all.
+ */
 static Expr *window_sum(Builder *b, const PaddedChannels *padded, Expr *channel, int64_t size) {
     Expr *sum = NULL;
     for (int64_t j = 0; j < size; j++) {
@@ -220,8 +223,7 @@ static void forward_blocks(Lowering *lowering, const Node *node) {
     opened += open_channels(lowering, node, index);
     Expr *s = scale_of(lowering, node, &squares, index[AXIS_CHANNEL]);
     Expr *power = inverse_power(b, s, attribute_number(node->layer, LRN_BETA));
-    lower_result(lowering, node, index,
-                 times(b, tensor_load(lowering, node->x[0], index), power));
+    lower_result(lowering, node, index, times(b, tensor_load(lowering, node->x[0], index), power));
     close_blocks(b, opened);
 }
 

@@ -1,9 +1,8 @@
-/* Maximum pooling. The training forward pass saves the number of each window's maximum in scan order.
- * The gradient is gathered, so that every element of dx is written once:
- *   windows that tile the input    all elements of a window together
- *   windows that overlap           the sum over the windows around an element
- *   one window over all (GMP)      nothing is saved, the maximum is found again
- * Lanes (of channels, or examples) are innermost. NaN counts as larger than everything. */
+/* Maximum pooling. The training forward pass saves the number of each window's maximum in scan
+ * order. The gradient is gathered, so that every element of dx is written once: windows that tile
+ * the input    all elements of a window together windows that overlap           the sum over the
+ * windows around an element one window over all (GMP)      nothing is saved, the maximum is found
+ * again Lanes (of channels, or examples) are innermost. NaN counts as larger than everything. */
 #include "channels.h"
 #include "common.h"
 #include "pooling.h"
@@ -29,9 +28,9 @@ typedef struct Maximum {
     Channels channels;
     Expr *output[MAX_AXES]; /* the window's position */
     Expr *block_of_examples;
-    int64_t example_lanes;  /* > 0: lanes are the examples of a block instead of its channels */
-    Expr *lane;             /* set by open_lanes */
-    bool placed;            /* it matters which element is the maximum */
+    int64_t example_lanes; /* > 0: lanes are the examples of a block instead of its channels */
+    Expr *lane;            /* set by open_lanes */
+    bool placed;           /* it matters which element is the maximum */
 } Maximum;
 
 /* Opens the loops over examples, or blocks of them, and blocks of channels, and those over the
@@ -59,7 +58,8 @@ static int open_lanes(Maximum *m) {
     if (m->example_lanes == 0) {
         Expr **channel = &m->output[AXIS_CHANNEL], *block;
         int opened = channels_open_lanes(&m->channels, channel);
-        split_index(b, *channel, m->channels.lanes, m->channels.tensor->extent[0], &block, &m->lane);
+        split_index(b, *channel, m->channels.lanes, m->channels.tensor->extent[0], &block,
+                    &m->lane);
         return opened;
     }
     m->output[AXIS_CHANNEL] = m->channels.block;
@@ -70,9 +70,9 @@ static int open_lanes(Maximum *m) {
 
 /* ---- Numbers of the maxima ---- */
 
-/* They are saved as bytes. A loop that computes numbers and stores bytes gets short vectors from gcc,
- * so those of all lanes go through an array; without lanes there is none (NULL). Not so on the way
- * back: vectors would be read from what short ones have just stored, which stalls. */
+/* They are saved as bytes. A loop that computes numbers and stores bytes gets short vectors from
+ * gcc, so those of all lanes go through an array; without lanes there is none (NULL). Not so on the
+ * way back: vectors would be read from what short ones have just stored, which stalls. */
 static Buffer *declare_places(const Maximum *m) {
     int64_t lanes = lane_count(m);
     return lanes > 1 ? declare_array(m->lowering->builder, "places", TYPE_LABEL, 1, &lanes) : NULL;
@@ -101,8 +101,8 @@ typedef struct Best {
     Expr *value, *number;
 } Best;
 
-/* What is larger than the best so far, or NaN, takes its place: one comparison in each choice, which
- * is what C compilers make vectors of. */
+/* What is larger than the best so far, or NaN, takes its place: one comparison in each choice,
+ * which is what C compilers make vectors of. */
 static Expr *choose_larger(Builder *b, const Best *best, Expr *value, Expr *of_value,
                            Expr *of_best) {
     Expr *unless_nan = choose(b, equal(b, value, value), of_best, of_value);
@@ -244,7 +244,8 @@ void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
     bool unrolled = pooling_taps(&node->layer->window) <= POOLING_UNROLLED;
-    int opened = open_windows(&m, lowering, node, node->training && node->saved[0] != NULL, unrolled);
+    int opened =
+        open_windows(&m, lowering, node, node->training && node->saved[0] != NULL, unrolled);
     BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
     if (!unrolled)
         channels = emit_loops(&m);
@@ -273,7 +274,8 @@ static Expr *passed(Builder *b, Expr *place, Expr *number_of_element, Expr *dy) 
     return choose(b, equal(b, place, number_of_element), dy, number(b, 0));
 }
 
-/* dy of the window; where the node takes over a RELU's derivative, 0 unless the maximum was positive.
+/* dy of the window; where the node takes over a RELU's derivative, 0 unless the maximum was
+ * positive.
  */
 static Expr *window_gradient(Maximum *m) {
     Builder *b = m->lowering->builder;

@@ -168,8 +168,7 @@ static Expr *mul_derivative(Lowering *lowering, const Node *node, int input, Exp
 }
 
 /* For a factor of one number per channel: the sum of the above over the space. */
-static void factor_term(Lowering *lowering, const void *context, Expr *const *index,
-                        Expr **terms) {
+static void factor_term(Lowering *lowering, const void *context, Expr *const *index, Expr **terms) {
     const Node *node = context;
     Expr **x = ARENA_ARRAY(lowering->arena, Expr *, (size_t)node->input_count);
     for (int i = 0; i < node->input_count; i++)
@@ -201,7 +200,8 @@ static const char *const mul_samples[] = {
     "input 2x5x4 net = CONV(3,2x2) - MUL{ID, GAP - CONV(3,1x1) - SIGMOID} - FC(3)",
     "input 2x6 net = CONV(3,2) - MUL{GAP - FC(3) - TANH, ID, CONV(3,3,pad=1)} - FC(3)",
     "input 2x5x4 net = CONV(16,2x2) - MUL{ID, GAP - CONV(16,1x1) - SIGMOID} - FC(3)",
-    "input 5 net = MUL{FC(4), FC(4), FC(4)} - FC(3)", NULL};
+    "input 5 net = MUL{FC(4), FC(4), FC(4)} - FC(3)",
+    NULL};
 
 const OpDef op_mul = {.name = "MUL",
                       .summary = "product of the branches; one of C or Cx1x1 scales channels",

@@ -63,16 +63,16 @@ int pooling_open_covering(Lowering *lowering, const Window *window, LoopKind kin
 /* Whether each element of the input is in exactly one window, and no window leaves the input. */
 bool pooling_tiles_input(const Window *window);
 
-/* Elements of a window, counted in scan order. Those of at most POOLING_UNROLLED are written out one
- * after another. */
+/* Elements of a window, counted in scan order. Those of at most POOLING_UNROLLED are written out
+ * one after another. */
 #define POOLING_UNROLLED 16
 int64_t pooling_taps(const Window *window);
 /* Where element `tap` is in its window, along each axis. */
 void pooling_tap(const Window *window, int64_t tap, int64_t *at);
 
-/* Maximum pooling over layer->window (maximum.c): forward, and the gradient, which goes to the first
- * maximum of each window in scan order. The training forward pass of layers with the `saved` below
- * saves which element that is. */
+/* Maximum pooling over layer->window (maximum.c): forward, and the gradient, which goes to the
+ * first maximum of each window in scan order. The training forward pass of layers with the `saved`
+ * below saves which element that is. */
 int maximum_pooling_saved(const Layer *layer, SavedSpec *specs);
 void maximum_pooling_forward(Lowering *lowering, const Node *node);
 void maximum_pooling_data_gradient(Lowering *lowering, const Node *node);

@@ -11,7 +11,8 @@ static const AttributeDef prelu_attributes[PRELU_ATTRIBUTES] = {
 static const char *const prelu_samples[] = {
     "input 2x5x4 net = CONV(4,3x3) - PRELU - PRELU(channelwise=true) - FC(3)",
     "input 6 net = FC(4) - PRELU - PRELU(channelwise=true) - FC(3)",
-    "input 2x5x4 net = CONV(32,2x2) - PRELU - CONV(16,1x1) - PRELU(channelwise=true) - FC(3)", NULL};
+    "input 2x5x4 net = CONV(32,2x2) - PRELU - CONV(16,1x1) - PRELU(channelwise=true) - FC(3)",
+    NULL};
 
 #define PRELU_INITIAL_SLOPE 0.25 /* He et al. 2015, section 2.1 */
 

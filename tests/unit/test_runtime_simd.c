@@ -105,10 +105,8 @@ static void loops_with_hints(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(load_and_store_anywhere),
-        cmocka_unit_test(parts_of_vectors),
-        cmocka_unit_test(sums_and_broadcasts),
-        cmocka_unit_test(transposed_blocks),
+        cmocka_unit_test(load_and_store_anywhere), cmocka_unit_test(parts_of_vectors),
+        cmocka_unit_test(sums_and_broadcasts),     cmocka_unit_test(transposed_blocks),
         cmocka_unit_test(loops_with_hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,9 @@
 
 #define ASSERT_SAME(x, y) assert_true(rational_equal(x, y))
 
-static const struct { int outputs, taps; } forms[] = {{2, 3}, {3, 2}, {4, 3}, {3, 4}, {2, 5}, {5, 2}};
+static const struct {
+    int outputs, taps;
+} forms[] = {{2, 3}, {3, 2}, {4, 3}, {3, 4}, {2, 5}, {5, 2}};
 #define FORMS (sizeof forms / sizeof forms[0])
 
 static void multiply(const RationalMatrix *matrix, const Rational *x, Rational *y) {
