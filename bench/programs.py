@@ -320,7 +320,8 @@ class TinyDnn(Program):
     title = "tiny-dnn"
     switch = "tiny-dnn"
     needed = {"tiny_dnn/tiny_dnn.h": "tiny-dnn", "stb/stb_image.h": "libstb-dev",
-              "gemmlowp/public/gemmlowp.h": "libgemmlowp-dev"}
+              "gemmlowp/public/gemmlowp.h": "libgemmlowp-dev",
+              "cereal/cereal.hpp": "libcereal-dev"}
 
     def missing(self):
         packages = [package for header, package in self.needed.items()

@@ -160,8 +160,9 @@ def versions(results):
 def remarks(results):
     lines = [f"- {title} was not measured: {reason}."
              for title, reason in results["missing"].items()]
-    lines += [f"- {failure['program']}, {failure['network']} at batch {failure['batch']}, failed: "
-              f"{failure['reason']}" for failure in results["failures"]]
+    # The reason is a command with paths of this machine: it stands in the JSON.
+    lines += [f"- {failure['program']}, {failure['network']} at batch {failure['batch']}, failed."
+              for failure in results["failures"]]
     spreads = [(program[key], row, program)
                for row in results["rows"] for program in row["programs"]
                for key in ("forward_spread", "train_spread") if key in program]
