@@ -183,7 +183,7 @@ static void make_packed(Emission *e, Side *side) {
     ContractionPlan *plan = e->plan;
     int v = plan->tile.vector_dim;
     int64_t lanes = block_lanes(e), blocks = (plan->dims[v].extent + lanes - 1) / lanes;
-    int order[MAX_PLAN_DIMS], count = 0;
+    int order[MAX_PLAN_DIMS] = {0}, count = 0;
     bool batched = false;
     for (int pass = 0; pass < 3; pass++) /* the batch, outer dims, reduced dims */
         for (int d = 0; d < plan->dim_count; d++) {

@@ -359,8 +359,11 @@ const bool *recompute_cheaply(RecomputeSearch *search) {
     const double flops = 3 * (double)search->network->cost.flops * (double)search->max_batch;
     const int64_t before = search->peak;
     CheapDrops drops = {search, 0, (int64_t)(flops * CHEAP_SHARE / OPERATIONS_PER_NUMBER)};
-    for (double price = LEAST_PRICE; price <= HIGHEST_PRICE; price *= 2)
+    double price = LEAST_PRICE;
+    while (price <= HIGHEST_PRICE) {
         drop_all_for(&drops, price);
+        price *= 2;
+    }
     return search->peak < before ? search->dropped : NULL;
 }
 

@@ -66,10 +66,11 @@ static void tune_print(const char *sequence, const Timing *shortest, int layers)
 static bool tune_run(Network *network, const char *sequence, void (*work)(Network *network),
                      double seconds, Problem *problem) {
     const size_t layers = (size_t)network->info->layer_count;
-    Timing *timing = calloc(2 * layers + 1, sizeof *timing), *shortest = timing + layers;
+    Timing *timing = calloc(2 * layers + 1, sizeof *timing);
     if (timing == NULL) {
         return problem_out_of_memory(problem, "the layers' times");
     }
+    Timing *shortest = timing + layers;
     work(network);
     network->timing = timing;
     const double begin = clock_seconds();
