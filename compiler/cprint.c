@@ -32,7 +32,11 @@ static bool is_parallel(const Printer *p, const Stmt *loop) {
     return loop->parallel && parallel_batch(loop) <= p->max_batch;
 }
 
-#define UNROLL_ALL "UNROLL(" /* followed by the number of trips */
+/* Unrolled altogether; threads and vectors come first. */
+static bool is_unrolled(const Printer *p, const Stmt *loop, int64_t *trips) {
+    return !is_parallel(p, loop) && !loop->simd && loop->unroll && constant_trips(loop, trips) &&
+           *trips > 1;
+}
 
 /* The line above a loop; false if it needs none. */
 static bool print_hint(Printer *p, const Stmt *loop) {
@@ -53,8 +57,8 @@ static bool print_hint(Printer *p, const Stmt *loop) {
         text_add_character(&p->line, ')');
     } else if (loop->simd) {
         text_add(&p->line, "SIMD");
-    } else if (loop->unroll && constant_trips(loop, &trips) && trips > 1) {
-        text_format(&p->line, UNROLL_ALL "%lld)", (long long)trips);
+    } else if (is_unrolled(p, loop, &trips)) {
+        text_format(&p->line, "UNROLL(%lld)", (long long)trips);
     } else if (loop->rolled) {
         text_add(&p->line, "ROLLED");
     }
@@ -99,17 +103,13 @@ static bool needs_braces(Printer *p, const Block *block) {
  */
 static void print_head(Printer *p, const Stmt *loop, int indent) {
     const char *name = loop->variable->name, *type = printer_type_name(p, TYPE_INDEX);
-    bool unrolled =
-        print_hint(p, loop) && strncmp(p->line.bytes, UNROLL_ALL, strlen(UNROLL_ALL)) == 0;
-    bool from_zero = loop->begin->kind == EXPR_INTEGER && loop->begin->integer == 0;
-    if (unrolled && from_zero && loop->step == 1 && strcmp(type, "int") == 0) {
-        text_clear(&p->line);
-        text_format(&p->line, "UNROLLED(%s, ", name);
-        print_expression(p, loop->end, PRECEDENCE_LOWEST);
-        text_add_character(&p->line, ')');
+    int64_t trips;
+    bool counts = loop->begin->kind == EXPR_INTEGER && loop->begin->integer == 0 && loop->step == 1;
+    if (counts && is_unrolled(p, loop, &trips) && strcmp(type, "int") == 0) {
+        text_format(&p->line, "UNROLLED(%s, %lld)", name, (long long)trips);
         return;
     }
-    if (p->line.length > 0)
+    if (print_hint(p, loop))
         end_line(p, indent, INDENT_WIDTH);
     text_format(&p->line, "for (%s %s = ", type, name);
     print_expression(p, loop->begin, PRECEDENCE_LOWEST);
