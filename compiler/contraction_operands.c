@@ -140,13 +140,9 @@ static bool fill_transposed(Emission *e, const Side *side, const Side *copy, int
             e->dims[order[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, order[i], &opened);
     Expr *place = e->dims[v];
     e->dims[v] = e->dims[other] = integer(b, 0);
-    Expr *to = side_offset(e, copy), *from = side_offset(e, side);
-    Expr *arguments[4] = {load_at(b, copy->buffer, 1, &to), integer(b, copy->coefficient[other]),
-                          load_at(b, side->buffer, 1, &from), integer(b, side->coefficient[v])};
-    Expr *transpose = call(b, TYPE_VECTOR, "VECTOR_TRANSPOSE", 4, arguments);
-    transpose->integer = (int64_t)e->length * e->length;
-    call_statement(b, transpose);
-    copy->buffer->written = true;
+    VectorRows to = {copy->buffer, side_offset(e, copy), copy->coefficient[other]};
+    VectorRows from = {side->buffer, side_offset(e, side), side->coefficient[v]};
+    lower_transpose(plan->lowering, &to, &from);
     close_blocks(b, opened);
     e->dims[v] = place;
     return true;

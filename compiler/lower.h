@@ -78,6 +78,14 @@ void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr
 /* The tensors that this reads and writes at the same index, at most `capacity`; returns how many.
  */
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);
+/* Rows of a vector each, `step` reals apart. */
+typedef struct VectorRows {
+    Buffer *buffer;
+    Expr *first; /* offset of the first row */
+    int64_t step;
+} VectorRows;
+/* Transposes as many rows as a vector has lanes. */
+void lower_transpose(Lowering *lowering, const VectorRows *to, const VectorRows *from);
 /* The type for sums: double at level 0, real above. */
 ElementType lower_sum_type(const Lowering *lowering);
 /* A uniform number in [0,1) for an element of a random layer, the same in forward and backward; and

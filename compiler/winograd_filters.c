@@ -56,16 +56,14 @@ static Buffer *turned_filters(const WinogradEmission *e, Buffer *weights) {
         lower_scratch(e->lowering, "turned", false, results * channels * taps * length);
     Expr *result = open_loop(b, LOOP_INDEPENDENT, "result", results);
     Expr *input = open_loop(b, LOOP_INDEPENDENT, "input", plan->input_blocks);
-    Expr *lane = open_loop(b, LOOP_SERIAL, "lane", length);
     Expr *tap = open_loop(b, LOOP_SERIAL, "tap", taps);
-    Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", length);
-    Expr *to = tap_offset(e, result, plus(b, scaled(b, input, length), lane), channels);
-    to = plus(b, plus(b, to, scaled(b, tap, length)), c);
-    Expr *from = tap_offset(e, input, plus(b, scaled(b, result, length), c), results * length);
+    Expr *to = tap_offset(e, result, scaled(b, input, length), channels);
+    Expr *from = tap_offset(e, input, scaled(b, result, length), results * length);
     Expr *mirrored = minus(b, integer(b, taps - 1), tap);
-    from = plus(b, plus(b, from, scaled(b, mirrored, length)), lane);
-    store_at(b, turned, 1, &to, load_at(b, weights, 1, &from), false);
-    close_blocks(b, 5);
+    VectorRows channel_rows = {turned, plus(b, to, scaled(b, tap, length)), taps * length};
+    VectorRows filter_rows = {weights, plus(b, from, scaled(b, mirrored, length)), taps * length};
+    lower_transpose(e->lowering, &channel_rows, &filter_rows);
+    close_blocks(b, 3);
     return turned;
 }
 
