@@ -82,14 +82,24 @@ static Work block_work(const Block *block, const Builder *builder) {
 
 /* ---- Threads ---- */
 
-/* The loop that is the whole body of this one, with bounds that do not depend on it; NULL: none. */
-static Stmt *perfectly_nested(const Stmt *loop) {
-    Stmt *inner = loop->body.first;
-    if (inner == NULL || inner->next || inner->kind != STMT_FOR || inner->loop != LOOP_INDEPENDENT)
+/* The loop that is the whole body of `inner`, with bounds that do not depend on the loops from
+ * `outer` to it; NULL: none. */
+static Stmt *perfectly_nested(const Stmt *outer, const Stmt *inner) {
+    Stmt *next = inner->body.first;
+    if (next == NULL || next->next || next->kind != STMT_FOR || next->loop != LOOP_INDEPENDENT)
         return NULL;
-    if (mentions(inner->begin, loop->variable) || mentions(inner->end, loop->variable))
-        return NULL;
-    return inner;
+    for (const Stmt *loop = outer; loop != next; loop = loop->body.first)
+        if (mentions(next->begin, loop->variable) || mentions(next->end, loop->variable))
+            return NULL;
+    return next;
+}
+
+static bool contains_loop(const Block *block) {
+    for (const Stmt *stmt = block->first; stmt; stmt = stmt->next)
+        if (stmt->kind == STMT_FOR || stmt->kind == STMT_ARRAY || contains_loop(&stmt->body) ||
+            contains_loop(&stmt->otherwise))
+            return true;
+    return false;
 }
 
 /* Shares just enough of the outer loops that every thread gets several parts. The innermost loop is
@@ -99,8 +109,8 @@ static int choose_collapse(const Stmt *loop, int threads) {
     int collapse = 1;
     const Stmt *inner = loop;
     while (collapse < MAX_COLLAPSE && parts < 16.0 * threads) {
-        inner = perfectly_nested(inner);
-        if (inner == NULL || inner->unroll || perfectly_nested(inner) == NULL)
+        inner = perfectly_nested(loop, inner);
+        if (inner == NULL || inner->unroll || !contains_loop(&inner->body))
             break;
         if (constant_trips(inner, &trips))
             parts *= trips;
@@ -136,14 +146,6 @@ void schedule_parallel(Kernel *kernel, const LowerOptions *options) {
 }
 
 /* ---- Vectors ---- */
-
-static bool contains_loop(const Block *block) {
-    for (const Stmt *stmt = block->first; stmt; stmt = stmt->next)
-        if (stmt->kind == STMT_FOR || stmt->kind == STMT_ARRAY || contains_loop(&stmt->body) ||
-            contains_loop(&stmt->otherwise))
-            return true;
-    return false;
-}
 
 static bool is_vector_code(const Block *block) {
     for (const Stmt *stmt = block->first; stmt; stmt = stmt->next)
