@@ -95,7 +95,8 @@ static void avgpool_forward(Lowering *lowering, const Node *node) {
     Expr *index[MAX_AXES];
     index[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
     Channels channels = channels_open(lowering, pooling_layout(node->x[0], node->y));
-    int opened = 1 + channels.opened + pooling_open_outputs(lowering, window, index);
+    int opened =
+        1 + channels.opened + pooling_open_outputs(lowering, window, 0, window->rank, index);
     ClippedWindow clipped = pooling_clip(lowering, window, index);
     ChannelValue sums = {.name = NULL};
     if (!unrolled)
@@ -115,7 +116,8 @@ static void spread_tile(Lowering *lowering, const Node *node) {
     Expr *output[MAX_AXES];
     output[AXIS_BATCH] = open_batch(b, LOOP_INDEPENDENT);
     Channels channels = channels_open(lowering, pooling_layout(node->dx, node->dy));
-    int opened = 1 + channels.opened + pooling_open_outputs(lowering, window, output);
+    int opened =
+        1 + channels.opened + pooling_open_outputs(lowering, window, 0, window->rank, output);
     opened += channels_open_lanes(&channels, &output[AXIS_CHANNEL]);
     Expr *count = number(b, (double)pooling_taps(window));
     Expr *share = over(b, tensor_load(lowering, node->dy, output), count);
@@ -138,7 +140,7 @@ static void gather_shares(Lowering *lowering, const Node *node) {
     int opened = 1 + channels.opened + open_space(lowering, LOOP_INDEPENDENT, node->dx, input);
     ChannelValue sum = channel_zero(&channels, "sum", lower_sum_type(lowering));
     LoopKind kind = channels.lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;
-    int windows = pooling_open_covering(lowering, window, kind, input, output);
+    int windows = pooling_open_covering(lowering, window, window->rank, kind, input, output);
     ClippedWindow clipped = pooling_clip(lowering, window, output);
     Expr *count = counted(lowering, node, &clipped, output);
     windows += channels_open_lanes(&channels, &output[AXIS_CHANNEL]);

@@ -22,14 +22,16 @@ static bool dropout_infer(Inference *inference, Layer *layer, Shape *output) {
     return infer_like_input(inference, layer, output);
 }
 
-/* The mask of the element applied to a value: x forward, dy backward. */
+/* The mask of the element applied to a value: x forward, dy backward. The factor is computed
+ * without branches, of which C compilers make vectors. */
 static Expr *masked(Lowering *lowering, const Node *node, Expr *const *index, Expr *value) {
     Builder *b = lowering->builder;
     double p = attribute_number(node->layer, DROPOUT_P);
-    Expr *kept = greater_equal(b, lower_random(lowering, node, index), number(b, p));
-    Expr *scaled = times(b, value, number(b, 1 / (1 - p)));
-    return choose(b, lower_random_active(lowering, node), choose(b, kept, scaled, number(b, 0)),
-                  value);
+    Expr *active = lower_random_active(lowering, node);
+    Expr *dropped_below = choose(b, active, number(b, p), number(b, 0));
+    Expr *scale = choose(b, active, number(b, 1 / (1 - p)), number(b, 1));
+    Expr *kept = greater_equal(b, lower_random(lowering, node, index), dropped_below);
+    return times(b, value, choose(b, kept, scale, number(b, 0)));
 }
 
 static Expr *dropout_value(Lowering *lowering, const Node *node, Expr *const *x,

@@ -1,13 +1,17 @@
 /* Maximum pooling. The training forward pass saves the number of each window's maximum in scan
- * order. The gradient is gathered, so that every element of dx is written once: windows that tile
- * the input    all elements of a window together windows that overlap           the sum over the
- * windows around an element one window over all (GMP)      nothing is saved, the maximum is found
- * again Lanes (of channels, or examples) are innermost. NaN counts as larger than everything. */
+ * order. The gradient is gathered, so that every element of dx is written once:
+ *     windows that tile the input  rows of dx from the row of windows in them (gather_tiles);
+ *     windows that overlap         a row of dx from the rows of windows around it (gather_rows);
+ *     rows too long for these      an element of dx from the windows around it (gather_elements);
+ *     one window over all          nothing is saved, the maximum is found again (gather_whole).
+ * Lanes (of channels, or examples) are innermost. NaN counts as larger than everything. */
 #include "channels.h"
 #include "common.h"
 #include "pooling.h"
 
 #define LARGEST_BYTE 255
+/* Numbers of a row of dx that are kept in an array, on a thread's stack. */
+#define LONGEST_ROW 8192
 
 int maximum_pooling_saved(const Layer *layer, SavedSpec *specs) {
     const Shape *shape = &layer->output;
@@ -33,20 +37,27 @@ typedef struct Maximum {
     bool placed;           /* it matters which element is the maximum */
 } Maximum;
 
-/* Opens the loops over examples, or blocks of them, and blocks of channels, and those over the
- * windows. Windows that are unrolled go inside the lanes. */
-static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool placed,
-                        bool unrolled) {
+/* Opens the loops over examples, or blocks of them, and over blocks of channels; `in_lanes`: lanes
+ * may be examples. */
+static int open_blocks(Maximum *m, Lowering *lowering, const Node *node, bool placed,
+                       bool in_lanes) {
     *m = (Maximum){
         .lowering = lowering, .node = node, .window = &node->layer->window, .placed = placed};
-    if (unrolled && node->x[0]->layout.blocked_axis == BATCH_AXIS) {
+    if (in_lanes && node->x[0]->layout.blocked_axis == BATCH_AXIS) {
         m->example_lanes = node->x[0]->layout.block;
         m->block_of_examples = open_examples(lowering, LOOP_INDEPENDENT, node->x[0]);
     } else {
         m->output[AXIS_BATCH] = open_batch(lowering->builder, LOOP_INDEPENDENT);
     }
     m->channels = channels_open(lowering, pooling_layout(node->x[0], node->y));
-    return 1 + m->channels.opened + pooling_open_outputs(lowering, m->window, m->output);
+    return 1 + m->channels.opened;
+}
+
+/* And those over the windows. Windows that are unrolled go inside the lanes. */
+static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool placed,
+                        bool unrolled) {
+    int opened = open_blocks(m, lowering, node, placed, unrolled);
+    return opened + pooling_open_outputs(lowering, m->window, 0, m->window->rank, m->output);
 }
 
 static int64_t lane_count(const Maximum *m) {
@@ -71,8 +82,7 @@ static int open_lanes(Maximum *m) {
 /* ---- Numbers of the maxima ---- */
 
 /* They are saved as bytes. A loop that computes numbers and stores bytes gets short vectors from
- * gcc, so those of all lanes go through an array; without lanes there is none (NULL). Not so on the
- * way back: vectors would be read from what short ones have just stored, which stalls. */
+ * gcc, so those of all lanes go through an array; without lanes there is none (NULL). */
 static Buffer *declare_places(const Maximum *m) {
     int64_t lanes = lane_count(m);
     return lanes > 1 ? declare_array(m->lowering->builder, "places", TYPE_LABEL, 1, &lanes) : NULL;
@@ -286,19 +296,136 @@ static Expr *window_gradient(Maximum *m) {
     return choose(b, greater(b, y, number(b, 0)), dy, number(b, 0));
 }
 
-static void gather_tile(Lowering *lowering, const Node *node) {
+/* What a row of windows, along the last axis, hands back, and a row of dx that collects it; all are
+ * arrays of columns and lanes. The numbers are converted a row ahead: a vector that is read from
+ * what short ones have just stored stalls. Each element of the windows has a loop over lanes of its
+ * own, or C compilers would turn the choices of one number into branches. */
+typedef struct Row {
+    Buffer *places, *gradients;
+    Buffer *sums; /* behind the padding; NULL: nothing is added up, windows tile the input */
+} Row;
+
+static int last_axis(const Maximum *m) {
+    return m->window->rank - 1;
+}
+
+static int64_t row_of_sums(const Window *window) {
+    int axis = window->rank - 1;
+    int64_t covered = (window->output[axis] - 1) * window->stride[axis] + window->kernel[axis];
+    int64_t padded = window->pad_begin[axis] + window->input[axis];
+    return covered > padded ? covered : padded;
+}
+
+static int open_columns(Maximum *m) {
+    return pooling_open_outputs(m->lowering, m->window, last_axis(m), m->window->rank, m->output);
+}
+
+static void load_row(Maximum *m, const Row *row) {
+    Builder *b = m->lowering->builder;
+    int columns = open_columns(m), lanes = open_lanes(m);
+    Expr *at[] = {m->output[AXIS_SPACE + last_axis(m)], m->lane};
+    store_at(b, row->places, 2, at, tensor_load(m->lowering, m->node->saved[0], m->output), false);
+    close_blocks(b, lanes);
+    lanes = open_lanes(m);
+    at[1] = m->lane;
+    store_at(b, row->gradients, 2, at, window_gradient(m), false);
+    close_blocks(b, columns + lanes);
+}
+
+/* The number in its window of the first element in the row. */
+static Expr *number_of_row(Maximum *m, Expr *const *input) {
+    Builder *b = m->lowering->builder;
+    Expr *number = integer(b, 0);
+    for (int axis = 0; axis < m->window->rank; axis++) {
+        Expr *offset = axis < last_axis(m) ? offset_in_window(m, axis, input) : integer(b, 0);
+        number = plus(b, times(b, number, integer(b, m->window->kernel[axis])), offset);
+    }
+    return number;
+}
+
+static void hand_back_row(Maximum *m, const Row *row, Expr **input) {
+    Builder *b = m->lowering->builder;
+    int axis = last_axis(m);
+    Expr *first = number_of_row(m, input);
+    Expr *tap = open_loop(b, LOOP_SERIAL, "tap", m->window->kernel[axis]);
+    Expr *number = declare(b, "number", TYPE_LABEL, plus(b, first, tap));
+    int opened = 1 + open_columns(m) + open_lanes(m);
+    Expr *at[] = {m->output[AXIS_SPACE + axis], m->lane};
+    Expr *value =
+        passed(b, load_at(b, row->places, 2, at), number, load_at(b, row->gradients, 2, at));
+    input[AXIS_SPACE + axis] = plus(b, times(b, at[0], integer(b, m->window->stride[axis])), tap);
+    input[AXIS_BATCH] = m->output[AXIS_BATCH];
+    input[AXIS_CHANNEL] = m->output[AXIS_CHANNEL];
+    if (row->sums)
+        store_at(b, row->sums, 2, (Expr *const[]){input[AXIS_SPACE + axis], m->lane}, value, true);
+    else
+        lower_result(m->lowering, m->node, input, value);
+    close_blocks(b, opened);
+}
+
+/* Over all columns of the row of dx: sets the sums to 0, or hands them over. */
+static void each_sum(Maximum *m, const Row *row, Expr **input, int64_t columns, bool hand_over) {
+    Builder *b = m->lowering->builder;
+    Expr *column = open_loop(b, LOOP_INDEPENDENT, "w", columns);
+    int opened = 1 + open_lanes(m);
+    int axis = last_axis(m);
+    Expr *behind = plus(b, column, integer(b, hand_over ? m->window->pad_begin[axis] : 0));
+    Expr *at[] = {behind, m->lane};
+    input[AXIS_SPACE + axis] = column;
+    input[AXIS_BATCH] = m->output[AXIS_BATCH];
+    input[AXIS_CHANNEL] = m->output[AXIS_CHANNEL];
+    if (hand_over)
+        lower_result(m->lowering, m->node, input, load_at(b, row->sums, 2, at));
+    else
+        store_at(b, row->sums, 2, at, number(b, 0), false);
+    close_blocks(b, opened);
+}
+
+static void declare_row(Maximum *m, Row *row) {
+    Builder *b = m->lowering->builder;
+    int64_t extent[] = {m->window->output[last_axis(m)], lane_count(m)};
+    row->places = declare_array(b, "places", TYPE_LABEL, 2, extent);
+    row->gradients = declare_array(b, "gradients", TYPE_REAL, 2, extent);
+}
+
+/* Windows that tile the input: a row of windows makes all rows of dx that it covers. */
+static void gather_tiles(Lowering *lowering, const Node *node) {
+    static const char *const letters[] = {"i", "j"};
     Builder *b = lowering->builder;
     Maximum m;
-    int opened = open_windows(&m, lowering, node, true, true);
-    opened += open_lanes(&m);
-    Expr *place = tensor_load(lowering, node->saved[0], m.output);
-    place = declare(b, "place", TYPE_LABEL, place);
-    Expr *dy = declare(b, "gradient", TYPE_REAL, window_gradient(&m));
-    for (int64_t tap = 0; tap < pooling_taps(m.window); tap++) {
-        Expr *index[MAX_AXES];
-        tap_index(&m, tap, index);
-        lower_result(lowering, node, index, passed(b, place, integer(b, tap), dy));
+    Row row = {.sums = NULL};
+    Expr *input[MAX_AXES];
+    int opened = open_blocks(&m, lowering, node, true, true), last = last_axis(&m);
+    opened += pooling_open_outputs(lowering, m.window, 0, last, m.output);
+    declare_row(&m, &row);
+    load_row(&m, &row);
+    for (int axis = 0; axis < last; axis++, opened++) {
+        Expr *offset = open_loop(b, LOOP_SERIAL, letters[axis], m.window->kernel[axis]);
+        Expr *begin = times(b, m.output[AXIS_SPACE + axis], integer(b, m.window->stride[axis]));
+        input[AXIS_SPACE + axis] = plus(b, begin, offset);
     }
+    hand_back_row(&m, &row, input);
+    close_blocks(b, opened);
+}
+
+static void gather_rows(Lowering *lowering, const Node *node) {
+    Builder *b = lowering->builder;
+    Maximum m;
+    Expr *input[MAX_AXES];
+    int opened = open_blocks(&m, lowering, node, true, true), last = last_axis(&m);
+    const char *const *letters = axis_letters(node->dx->rank);
+    for (int axis = 0; axis < last; axis++, opened++)
+        input[AXIS_SPACE + axis] =
+            open_loop(b, LOOP_INDEPENDENT, letters[1 + axis], m.window->input[axis]);
+    int64_t extent[] = {row_of_sums(m.window), lane_count(&m)};
+    Row row = {.sums = declare_array(b, "sums", TYPE_REAL, 2, extent)};
+    each_sum(&m, &row, input, extent[0], false);
+    int windows = pooling_open_covering(lowering, m.window, last, LOOP_SERIAL, input, m.output);
+    declare_row(&m, &row);
+    load_row(&m, &row);
+    hand_back_row(&m, &row, input);
+    close_blocks(b, windows);
+    each_sum(&m, &row, input, m.window->input[last], true);
     close_blocks(b, opened);
 }
 
@@ -318,7 +445,7 @@ static void gather_whole(Lowering *lowering, const Node *node) {
     close_blocks(b, opened);
 }
 
-static void gather_saved(Lowering *lowering, const Node *node) {
+static void gather_elements(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m = {.lowering = lowering, .node = node, .window = &node->layer->window};
     Expr *input[MAX_AXES];
@@ -327,7 +454,7 @@ static void gather_saved(Lowering *lowering, const Node *node) {
     int opened = 1 + m.channels.opened + open_space(lowering, LOOP_INDEPENDENT, node->dx, input);
     ChannelValue sum = channel_zero(&m.channels, "sum", lower_sum_type(lowering));
     LoopKind kind = m.channels.lanes > 1 ? LOOP_SERIAL : LOOP_REDUCTION;
-    int windows = pooling_open_covering(lowering, m.window, kind, input, m.output);
+    int windows = pooling_open_covering(lowering, m.window, m.window->rank, kind, input, m.output);
     Expr *number = tap_number(&m, input);
     windows += open_lanes(&m);
     Expr *place = tensor_load(lowering, node->saved[0], m.output);
@@ -339,12 +466,19 @@ static void gather_saved(Lowering *lowering, const Node *node) {
     close_blocks(b, opened);
 }
 
+/* At level 0, too, each element is gathered by itself: what rows are tested against. */
+static bool goes_by_rows(const Lowering *lowering, const Node *node) {
+    int64_t lanes = node->dx->layout.block > 0 ? node->dx->layout.block : 1;
+    return lowering->options->level > 0 && row_of_sums(&node->layer->window) <= LONGEST_ROW / lanes;
+}
+
 void maximum_pooling_data_gradient(Lowering *lowering, const Node *node) {
-    const Window *window = &node->layer->window;
     if (node->saved[0] == NULL)
         gather_whole(lowering, node);
-    else if (pooling_tiles_input(window) && pooling_taps(window) <= POOLING_UNROLLED)
-        gather_tile(lowering, node);
+    else if (!goes_by_rows(lowering, node))
+        gather_elements(lowering, node);
+    else if (pooling_tiles_input(&node->layer->window))
+        gather_tiles(lowering, node);
     else
-        gather_saved(lowering, node);
+        gather_rows(lowering, node);
 }

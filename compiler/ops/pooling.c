@@ -96,9 +96,10 @@ static const char *output_letter(const Window *window, int axis) {
     return window->rank == 1 ? "ol" : letters[3 - window->rank + axis];
 }
 
-int pooling_open_outputs(Lowering *lowering, const Window *window, Expr **index) {
+int pooling_open_outputs(Lowering *lowering, const Window *window, int first, int behind,
+                         Expr **index) {
     int opened = 0;
-    for (int axis = 0; axis < window->rank; axis++) {
+    for (int axis = first; axis < behind; axis++) {
         Expr *output = integer(lowering->builder, 0);
         if (window->output[axis] > 1) {
             output = open_loop(lowering->builder, LOOP_INDEPENDENT, output_letter(window, axis),
@@ -111,10 +112,10 @@ int pooling_open_outputs(Lowering *lowering, const Window *window, Expr **index)
 }
 
 /* With i = input + pad the windows o with o*stride <= i < o*stride + kernel. */
-int pooling_open_covering(Lowering *lowering, const Window *window, LoopKind kind,
+int pooling_open_covering(Lowering *lowering, const Window *window, int behind, LoopKind kind,
                           Expr *const *input, Expr **output) {
     Builder *b = lowering->builder;
-    for (int axis = 0; axis < window->rank; axis++) {
+    for (int axis = 0; axis < behind; axis++) {
         const char *letter = output_letter(window, axis);
         int64_t pad = window->pad_begin[axis], kernel = window->kernel[axis];
         Expr *stride = integer(b, window->stride[axis]);
@@ -128,7 +129,7 @@ int pooling_open_covering(Lowering *lowering, const Window *window, LoopKind kin
                       lesser(b, end, integer(b, window->output[axis])));
         output[AXIS_SPACE + axis] = open_range(b, kind, letter, begin, end, 1);
     }
-    return window->rank;
+    return behind;
 }
 
 bool pooling_tiles_input(const Window *window) {

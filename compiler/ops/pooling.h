@@ -51,13 +51,14 @@ int pooling_open_window(Lowering *lowering, const ClippedWindow *clipped, LoopKi
 /* Of input and output the one whose layout the loops follow: blocks of channels in either. */
 const Tensor *pooling_layout(const Tensor *input, const Tensor *output);
 
-/* Opens independent loops over the windows' positions and fills the spatial entries of `index`;
- * returns how many were opened. */
-int pooling_open_outputs(Lowering *lowering, const Window *window, Expr **index);
+/* Opens independent loops over the windows' positions and fills the spatial entries of `index`, of
+ * the axes from `first` to before `behind`; returns how many were opened. */
+int pooling_open_outputs(Lowering *lowering, const Window *window, int first, int behind,
+                         Expr **index);
 
 /* Opens loops over the windows that contain the element `input` of the input and fills the spatial
- * entries of `output`. Returns how many were opened. */
-int pooling_open_covering(Lowering *lowering, const Window *window, LoopKind kind,
+ * entries of `output`, of the axes before `behind`. Returns how many were opened. */
+int pooling_open_covering(Lowering *lowering, const Window *window, int behind, LoopKind kind,
                           Expr *const *input, Expr **output);
 
 /* Whether each element of the input is in exactly one window, and no window leaves the input. */
