@@ -269,10 +269,23 @@ static Expr *cut_offset(const CutEmission *c, const TilePlace *place, Expr *bloc
     return scaled(b, offset, c->e->plan->length);
 }
 
+/* What the next tile of the row has and this one has not. */
+static void prefetch_next_tile(CutEmission *c) {
+    Builder *b = c->e->b;
+    int64_t extent = c->cut->matrix->columns;
+    Expr *row = open_loop(b, LOOP_SERIAL, "i", extent);
+    Expr *column = open_loop(b, LOOP_SERIAL, "j", c->e->plan->step);
+    Expr *vector = tensor_vector(c, row, plus(b, column, integer(b, extent)));
+    vector->type = TYPE_REAL; /* the macro takes an element's address */
+    call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &vector));
+    close_blocks(b, 2);
+}
+
 static void cut_tile(CutEmission *c, const TilePlace *place) {
     Builder *b = c->e->b;
     const RationalMatrix *matrix = c->cut->matrix;
     bool border = has_border(c);
+    prefetch_next_tile(c);
     if (border)
         fill_border(c, place);
     Buffer *half = winograd_declare_half(b, matrix);

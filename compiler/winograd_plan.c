@@ -5,6 +5,7 @@
 #define FMA_LATENCY 4.0
 #define EFFICIENCY 0.85       /* of the peak that a good direct convolution reaches */
 #define CYCLES_PER_STEP 1.0   /* counting and branching around the multiply-adds of a tile */
+#define CYCLES_PER_LOAD 1.1   /* where loads take longer than multiply-adds */
 #define CYCLES_PER_VECTOR 0.4 /* what of a load does not hide behind them */
 #define CYCLES_PER_SUM 2.0    /* clearing and storing an accumulator */
 #define CYCLES_PER_TILE 30.0  /* until its pipeline is full */
@@ -98,7 +99,7 @@ static double step_cycles(const Search *search) {
     int rows = search->plan.rows, columns = search->plan.columns;
     double rate = search->options->vector_rate;
     double fmas = rows * columns / rate;
-    double loads = (rows + columns) / rate;
+    double loads = CYCLES_PER_LOAD * (rows + columns) / rate;
     return largest(FMA_LATENCY, largest(fmas, loads)) + CYCLES_PER_STEP +
            columns * CYCLES_PER_VECTOR;
 }
@@ -253,16 +254,17 @@ static int choose_filter_slots(const Search *search) {
     return (int)smaller(slots, units);
 }
 
-/* The portions for a register tile: as many slabs as the cache holds; as many as make the way of
- * the filters as long as that of the transformed tiles; or as many as leave room in the cache for a
- * part of the filters. */
+/* The portions for a register tile: as many slabs as the cache holds, in half of it where filters
+ * are read beside them; as many as make the way of the filters as long as that of the transformed
+ * tiles; or as many as leave room in the cache for a part of the filters. */
 static void try_portions(Search *search) {
     WinogradPlan *plan = &search->plan;
     double inputs = (double)(plan->input_blocks * plan->length);
     double results = (double)(plan->result_blocks * plan->length);
     int slots = search->options->threads > 0 ? search->options->threads : DEFAULT_SLOTS;
     plan->filter_slots = 0;
-    try_portion(search, slots, (int64_t)(CACHE_REALS / slab_reals(plan)));
+    double scratch = plan->kind == WINOGRAD_WEIGHT_GRADIENT ? CACHE_REALS : CACHE_REALS / 2;
+    try_portion(search, slots, (int64_t)(scratch / slab_reals(plan)));
     double balanced = inputs * results / (inputs + results) / (double)plan->slab;
     try_portion(search, 1, (int64_t)balanced);
     if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
