@@ -15,13 +15,10 @@ static void multiply_slab(const WinogradEmission *e, const Scratch *scratch, Exp
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t length = plan->length, vectors = plan->columns * length;
-    int64_t side = plan->slab * length; /* of one block of channels at one point */
     Buffer *sums = winograd_declare_sums(e);
     int opened = 1;
     Expr *block = winograd_open_loop(b, LOOP_SERIAL, "block", plan->input_blocks, &opened);
-    Expr *number = plus(b, times(b, point, integer(b, plan->input_blocks)), block);
-    Expr *from = plus(b, winograd_slab_offset(e, slab, plan->input_blocks),
-                      times(b, number, integer(b, side)));
+    Expr *from = winograd_slab_offset(e, &(WinogradPlace){slab, point, block}, plan->input_blocks);
     Buffer *tiles = declare_pointer(b, "from", scratch->inputs, from);
     offset = plus(b, offset, times(b, block, integer(b, length * vectors)));
     Buffer *factors = declare_pointer(b, "factors", scratch->filters, offset);
@@ -36,12 +33,9 @@ static void multiply_slab(const WinogradEmission *e, const Scratch *scratch, Exp
     winograd_add_terms(e, sums, &terms);
     close_blocks(b, opened);
 
-    number = plus(b, times(b, point, integer(b, plan->result_blocks)),
-                  times(b, group, integer(b, plan->columns)));
-    Expr *to = declare(b, "to", TYPE_INDEX,
-                       plus(b, winograd_slab_offset(e, slab, plan->result_blocks),
-                            times(b, number, integer(b, side))));
-    winograd_store_sums(e, sums, scratch->products, to, length, side, false);
+    WinogradPlace place = {slab, point, times(b, group, integer(b, plan->columns))};
+    Expr *to = declare(b, "to", TYPE_INDEX, winograd_slab_offset(e, &place, plan->result_blocks));
+    winograd_store_sums(e, sums, scratch->products, to, length, plan->slab * length, false);
 }
 
 /* With filters that have been transformed before. */
@@ -54,8 +48,9 @@ static void multiply(WinogradEmission *e, const Scratch *scratch) {
     Expr *point = open_loop(b, e->kind, "point", plan->points);
     Expr *group = winograd_open_loop(b, e->kind, "group", groups, &opened);
     Expr *slab = winograd_open_slabs(e, e->kind);
-    Expr *number = plus(b, times(b, point, integer(b, groups)), group);
-    multiply_slab(e, scratch, slab, point, group, times(b, number, integer(b, size)));
+    Expr *filters = plus(b, times(b, point, integer(b, winograd_filters_stride(plan))),
+                         times(b, group, integer(b, size)));
+    multiply_slab(e, scratch, slab, point, group, filters);
     close_blocks(b, opened);
 }
 
@@ -97,7 +92,7 @@ static Expr *product_vector(void *context, Expr *row, Expr *column) {
     const WinogradPlan *plan = r->e->plan;
     Builder *b = r->e->b;
     Expr *point = plus(b, times(b, row, integer(b, plan->extent)), column);
-    int64_t stride = plan->result_blocks * plan->slab * plan->length;
+    int64_t stride = winograd_point_stride(plan->result_blocks * plan->slab * plan->length);
     Expr *offset = plus(b, r->from, times(b, point, integer(b, stride)));
     return winograd_load_vector(b, r->products, 1, &offset);
 }
@@ -151,10 +146,9 @@ static void transform_back(WinogradEmission *e, Buffer *products) {
     Expr *block = open_loop(b, e->kind, "block", plan->result_blocks);
     Expr *i = winograd_open_tiles(e, slab, false);
     TilePlace place = winograd_tile_place(e, slab, i);
-    Expr *vector = plus(b, times(b, block, integer(b, plan->slab)), i);
-    r.from = declare(b, "from", TYPE_INDEX,
-                     plus(b, winograd_slab_offset(e, slab, plan->result_blocks),
-                          times(b, vector, integer(b, plan->length))));
+    Expr *first =
+        winograd_slab_offset(e, &(WinogradPlace){slab, integer(b, 0), block}, plan->result_blocks);
+    r.from = declare(b, "from", TYPE_INDEX, plus(b, first, times(b, i, integer(b, plan->length))));
     Buffer *half = winograd_declare_half(b, &e->matrices.output);
     winograd_first_half(b, &e->matrices.output, half, product_vector, &r);
     int64_t extent[2] = {(int64_t)plan->step * plan->step, plan->length};

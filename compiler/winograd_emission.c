@@ -1,5 +1,7 @@
 #include "winograd_emission.h"
 
+#define LINE_REALS 16 /* of the caches, in single precision */
+
 /* ---- Small pieces ---- */
 
 Expr *winograd_open_unrolled(Builder *b, const char *letter, int64_t extent) {
@@ -80,14 +82,27 @@ Expr *winograd_open_slabs(WinogradEmission *e, LoopKind kind) {
     return slab;
 }
 
-static int64_t slab_size(const WinogradEmission *e, int64_t blocks) {
-    return e->plan->points * blocks * e->plan->slab * e->plan->length;
+/* The vectors of a transformed tile are as far apart as points: an odd number of lines of the
+ * cache, for at a multiple of a power of two they would all fall into a few of its sets. */
+int64_t winograd_point_stride(int64_t reals) {
+    int64_t lines = (reals + LINE_REALS - 1) / LINE_REALS;
+    return (lines | 1) * LINE_REALS;
 }
 
-Expr *winograd_slab_offset(const WinogradEmission *e, Expr *slab, int64_t blocks) {
+static int64_t slab_point_stride(const WinogradEmission *e, int64_t blocks) {
+    return winograd_point_stride(blocks * e->plan->slab * e->plan->length);
+}
+
+static int64_t slab_size(const WinogradEmission *e, int64_t blocks) {
+    return e->plan->points * slab_point_stride(e, blocks);
+}
+
+Expr *winograd_slab_offset(const WinogradEmission *e, const WinogradPlace *place, int64_t blocks) {
     Builder *b = e->b;
-    Expr *number = plus(b, scaled(b, e->slot, e->plan->portion), slab);
-    return scaled(b, number, slab_size(e, blocks));
+    Expr *slab = plus(b, scaled(b, e->slot, e->plan->portion), place->slab);
+    Expr *offset = scaled(b, slab, slab_size(e, blocks));
+    offset = plus(b, offset, scaled(b, place->point, slab_point_stride(e, blocks)));
+    return plus(b, offset, scaled(b, place->block, e->plan->slab * e->plan->length));
 }
 
 Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int64_t blocks) {
@@ -215,7 +230,7 @@ static void scratch_vector(void *context, Expr *row, Expr *column, Expr *value) 
     const WinogradPlan *plan = c->e->plan;
     Builder *b = c->e->b;
     Expr *point = plus(b, scaled(b, row, plan->extent), column);
-    int64_t stride = c->cut->blocks * plan->slab * plan->length;
+    int64_t stride = slab_point_stride(c->e, c->cut->blocks);
     Expr *offset = plus(b, c->to, scaled(b, point, stride));
     store_at(b, c->cut->to, 1, &offset, value, false);
 }
@@ -318,10 +333,9 @@ void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
     Expr *i = winograd_open_tiles(e, slab, cut->fill);
     TilePlace place = winograd_tile_place(e, slab, i);
     c.from = declare(b, "from", TYPE_INDEX, cut_offset(&c, &place, block));
-    Expr *vector = plus(b, scaled(b, block, plan->slab), i);
-    c.to = declare(
-        b, "to", TYPE_INDEX,
-        plus(b, winograd_slab_offset(e, slab, cut->blocks), scaled(b, vector, plan->length)));
+    WinogradPlace to = {slab, integer(b, 0), block};
+    c.to = declare(b, "to", TYPE_INDEX,
+                   plus(b, winograd_slab_offset(e, &to, cut->blocks), scaled(b, i, plan->length)));
     cut_tile(&c, &place);
     close_blocks(b, 3);
 }

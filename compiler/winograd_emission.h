@@ -35,8 +35,14 @@ void winograd_close_portions(WinogradEmission *e);
 Expr *winograd_open_slabs(WinogradEmission *e, LoopKind kind);
 /* One over the tiles of a slab; `all`: those past the end of the batch, too. */
 Expr *winograd_open_tiles(WinogradEmission *e, Expr *slab, bool all);
-/* Offset of a slab, a number within the portion, in scratch with `blocks` blocks of channels. */
-Expr *winograd_slab_offset(const WinogradEmission *e, Expr *slab, int64_t blocks);
+/* A place in scratch: the slab is a number within the portion. */
+typedef struct WinogradPlace {
+    Expr *slab, *point, *block;
+} WinogradPlace;
+/* Its offset in scratch with `blocks` blocks of channels. */
+Expr *winograd_slab_offset(const WinogradEmission *e, const WinogradPlace *place, int64_t blocks);
+/* How far apart points lie of which each has `reals`. */
+int64_t winograd_point_stride(int64_t reals);
 /* Scratch of all slots with `blocks` blocks of channels. */
 Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int64_t blocks);
 
@@ -89,7 +95,9 @@ void winograd_store_sums(const WinogradEmission *e, Buffer *sums, Buffer *to, Ex
  * copy.
  */
 Buffer *winograd_filters(const WinogradEmission *e);
-/* All of them transformed: [point][result block / columns][input channel][columns][V]. */
+/* All of them transformed: [point][result block / columns][input channel][columns][V], points
+ * winograd_filters_stride apart. */
+int64_t winograd_filters_stride(const WinogradPlan *plan);
 Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters);
 /* Those of one group of result blocks at one row of points: [point of the row][input channel]
  * [columns][V], from `offset` on in an array that has one such piece for each of the plan's

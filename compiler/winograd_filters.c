@@ -39,6 +39,10 @@ static void filter_point(void *context, Expr *row, Expr *column, Expr *value) {
     store_at(b, f->to, 1, &offset, value, false);
 }
 
+int64_t winograd_filters_stride(const WinogradPlan *plan) {
+    return winograd_point_stride(plan->result_blocks * channels_of(plan) * plan->length);
+}
+
 /* The offset of the first tap of filter [block][channel]. */
 static Expr *tap_offset(const WinogradEmission *e, Expr *block, Expr *channel, int64_t channels) {
     Expr *number = plus(e->b, scaled(e->b, block, channels), channel);
@@ -77,7 +81,7 @@ Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters) {
     Builder *b = e->b;
     int64_t channels = channels_of(plan), groups = plan->result_blocks / plan->columns;
     FilterEmission f = {.e = e, .from = filters};
-    f.point_stride = groups * channels * plan->columns * plan->length;
+    f.point_stride = winograd_filters_stride(plan);
     f.to = lower_scratch(e->lowering, "filters", false, plan->points * f.point_stride);
     int opened = 1;
     Expr *group = winograd_open_loop(b, LOOP_INDEPENDENT, "group", groups, &opened);

@@ -1,9 +1,13 @@
 #include "winograd_emission.h"
 
 /* [point][dy block / columns][x channel][columns][V], for each slot */
-static int64_t sums_size(const WinogradPlan *plan) {
+static int64_t sums_stride(const WinogradPlan *plan) {
     int64_t channels = plan->input_blocks * plan->length;
-    return plan->points * channels * plan->result_blocks * plan->length;
+    return winograd_point_stride(channels * plan->result_blocks * plan->length);
+}
+
+static int64_t sums_size(const WinogradPlan *plan) {
+    return plan->points * sums_stride(plan);
 }
 
 static Expr *open_vectors(Builder *b, LoopKind kind, int64_t reals, int length) {
@@ -41,7 +45,7 @@ static void multiply(WinogradEmission *e, Buffer *inputs, Buffer *taps, Buffer *
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t length = plan->length, groups = plan->result_blocks / plan->columns;
-    int64_t channels = plan->input_blocks * length, side = plan->slab * length;
+    int64_t channels = plan->input_blocks * length;
     int opened = 2;
     Expr *point = open_loop(b, e->kind, "point", plan->points);
     Expr *group = winograd_open_loop(b, e->kind, "group", groups, &opened);
@@ -54,14 +58,11 @@ static void multiply(WinogradEmission *e, Buffer *inputs, Buffer *taps, Buffer *
     Buffer *tile = winograd_declare_sums(e);
 
     Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
-    Expr *number = plus(b, times(b, point, integer(b, plan->input_blocks)), block);
-    Expr *from = plus(b, winograd_slab_offset(e, slab, plan->input_blocks),
-                      times(b, number, integer(b, side)));
+    WinogradPlace place = {slab, point, block};
+    Expr *from = winograd_slab_offset(e, &place, plan->input_blocks);
     Buffer *tiles = declare_pointer(b, "from", inputs, plus(b, from, c));
-    number = plus(b, times(b, point, integer(b, plan->result_blocks)),
-                  times(b, group, integer(b, plan->columns)));
-    from = plus(b, winograd_slab_offset(e, slab, plan->result_blocks),
-                times(b, number, integer(b, side)));
+    place.block = times(b, group, integer(b, plan->columns));
+    from = winograd_slab_offset(e, &place, plan->result_blocks);
     Buffer *factors = declare_pointer(b, "factors", taps, from);
     Expr *i = open_loop(b, LOOP_SERIAL, "i", plan->slab);
     b->open_stmt[b->depth - 1]->rolled = true;
@@ -71,13 +72,14 @@ static void multiply(WinogradEmission *e, Buffer *inputs, Buffer *taps, Buffer *
                            .scalar_stride = 1,
                            .vectors = factors,
                            .vector = vector,
-                           .vector_stride = side};
+                           .vector_stride = plan->slab * length};
     winograd_add_terms(e, tile, &terms);
     close_blocks(b, 2);
 
-    number = plus(b, times(b, point, integer(b, groups)), group);
-    number = plus(b, times(b, number, integer(b, channels)), times(b, block, integer(b, length)));
+    Expr *number =
+        plus(b, times(b, group, integer(b, channels)), times(b, block, integer(b, length)));
     number = times(b, plus(b, number, c), integer(b, plan->columns * length));
+    number = plus(b, times(b, point, integer(b, sums_stride(plan))), number);
     number = plus(b, times(b, e->slot, integer(b, sums_size(plan))), number);
     Expr *to = declare(b, "to", TYPE_INDEX, number);
     winograd_store_sums(e, tile, sums, to, plan->columns * length, length, add);
@@ -97,8 +99,7 @@ static Expr *sum_vector(void *context, Expr *row, Expr *column) {
     const WinogradPlan *plan = w->e->plan;
     Builder *b = w->e->b;
     Expr *point = plus(b, times(b, row, integer(b, plan->extent)), column);
-    Expr *stride = integer(b, sums_size(plan) / plan->points);
-    Expr *offset = plus(b, w->from, times(b, point, stride));
+    Expr *offset = plus(b, w->from, times(b, point, integer(b, sums_stride(plan))));
     return winograd_load_vector(b, w->sums, 1, &offset);
 }
 
