@@ -1,6 +1,7 @@
 #include "winograd_emission.h"
 
 #define LINE_REALS 16 /* of the caches, in single precision */
+#define TILES_AHEAD 3 /* as many hide the way to memory */
 
 /* ---- Small pieces ---- */
 
@@ -110,10 +111,9 @@ Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int64
                          e->plan->slots * e->plan->portion * slab_size(e, blocks));
 }
 
-TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i) {
+static TilePlace place_of_tile(WinogradEmission *e, Expr *number) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
-    Expr *number = plus(b, scaled(b, plus(b, e->first, slab), plan->slab), i);
     TilePlace place = {.number = declare(b, "tile", TYPE_INDEX, number)};
     place.n = declare(b, "n", TYPE_INDEX, over(b, place.number, integer(b, plan->image_tiles)));
     Expr *rest = remainder_of(b, place.number, integer(b, plan->image_tiles));
@@ -122,6 +122,14 @@ TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i) {
     place.column =
         declare(b, "w", TYPE_INDEX, scaled(b, remainder_of(b, place.number, across), plan->step));
     return place;
+}
+
+static Expr *number_of_tile(WinogradEmission *e, Expr *slab, Expr *i) {
+    return plus(e->b, scaled(e->b, plus(e->b, e->first, slab), e->plan->slab), i);
+}
+
+TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i) {
+    return place_of_tile(e, number_of_tile(e, slab, i));
 }
 
 /* ---- Transforms ---- */
@@ -238,7 +246,7 @@ static void scratch_vector(void *context, Expr *row, Expr *column, Expr *value) 
 /* Whether tiles leave what counts of the tensor, or the batch. */
 static bool has_border(const CutEmission *c) {
     const WinogradPlan *plan = c->e->plan;
-    bool partial = c->cut->fill && plan->image_tiles % plan->slab != 0;
+    bool partial = c->cut->missing == TILES_ZERO && plan->image_tiles % plan->slab != 0;
     for (int axis = 0; axis < 2; axis++)
         partial = partial || plan->covered[axis] % plan->step != 0;
     return partial;
@@ -255,7 +263,7 @@ static void fill_border(CutEmission *c, const TilePlace *place) {
     Expr *index[2], *to[2], *exists = NULL;
     index[0] = open_loop(b, LOOP_SERIAL, "i", cut->matrix->columns);
     index[1] = open_loop(b, LOOP_SERIAL, "j", cut->matrix->columns);
-    if (cut->fill && plan->image_tiles % plan->slab != 0)
+    if (cut->missing == TILES_ZERO && plan->image_tiles % plan->slab != 0)
         exists = less(b, place->number, c->e->total);
     for (int axis = 0; axis < 2; axis++)
         if (plan->covered[axis] % plan->step != 0)
@@ -284,13 +292,18 @@ static Expr *cut_offset(const CutEmission *c, const TilePlace *place, Expr *bloc
     return scaled(b, offset, c->e->plan->length);
 }
 
-/* What the next tile of the row has and this one has not. */
-static void prefetch_next_tile(CutEmission *c) {
+/* What a tile some way ahead has and those before it have not: transforms wait for memory. */
+static void prefetch_tile(CutEmission *c, const TilePlace *current, Expr *block) {
     Builder *b = c->e->b;
-    int64_t extent = c->cut->matrix->columns;
+    int64_t extent = c->cut->matrix->columns, step = c->e->plan->step;
+    Expr *last = minus(b, c->e->total, integer(b, 1));
+    Expr *number = minimum(b, plus(b, current->number, integer(b, TILES_AHEAD)), last);
+    TilePlace place = place_of_tile(c->e, number);
+    CutEmission ahead = *c;
+    ahead.from = declare(b, "ahead", TYPE_INDEX, cut_offset(c, &place, block));
     Expr *row = open_loop(b, LOOP_SERIAL, "i", extent);
-    Expr *column = open_loop(b, LOOP_SERIAL, "j", c->e->plan->step);
-    Expr *vector = tensor_vector(c, row, plus(b, column, integer(b, extent)));
+    Expr *column = open_loop(b, LOOP_SERIAL, "j", step);
+    Expr *vector = tensor_vector(&ahead, row, plus(b, column, integer(b, extent - step)));
     vector->type = TYPE_REAL; /* the macro takes an element's address */
     call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &vector));
     close_blocks(b, 2);
@@ -300,7 +313,6 @@ static void cut_tile(CutEmission *c, const TilePlace *place) {
     Builder *b = c->e->b;
     const RationalMatrix *matrix = c->cut->matrix;
     bool border = has_border(c);
-    prefetch_next_tile(c);
     if (border)
         fill_border(c, place);
     Buffer *half = winograd_declare_half(b, matrix);
@@ -330,12 +342,16 @@ void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
     CutEmission c = {.e = e, .cut = cut};
     Expr *slab = winograd_open_slabs(e, e->kind);
     Expr *block = open_loop(b, e->kind, "block", cut->blocks);
-    Expr *i = winograd_open_tiles(e, slab, cut->fill);
-    TilePlace place = winograd_tile_place(e, slab, i);
+    Expr *i = winograd_open_tiles(e, slab, cut->missing != TILES_LEFT_OUT);
+    Expr *number = number_of_tile(e, slab, i);
+    if (cut->missing == TILES_REPEATED && plan->image_tiles % plan->slab != 0)
+        number = minimum(b, number, minus(b, e->total, integer(b, 1)));
+    TilePlace place = place_of_tile(e, number);
     c.from = declare(b, "from", TYPE_INDEX, cut_offset(&c, &place, block));
     WinogradPlace to = {slab, integer(b, 0), block};
     c.to = declare(b, "to", TYPE_INDEX,
                    plus(b, winograd_slab_offset(e, &to, cut->blocks), scaled(b, i, plan->length)));
+    prefetch_tile(&c, &place, block);
     cut_tile(&c, &place);
     close_blocks(b, 3);
 }

@@ -67,6 +67,13 @@ void winograd_first_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
 void winograd_second_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
                           WinogradSink *sink, void *context);
 
+/* Of the tiles of the last slab that the batch lacks. */
+typedef enum MissingTiles {
+    TILES_LEFT_OUT,
+    TILES_REPEATED, /* the last tile instead: what it is multiplied by is 0 */
+    TILES_ZERO
+} MissingTiles;
+
 /* Transforms of tiles cut from a tensor. */
 typedef struct WinogradCut {
     Tensor *tensor;
@@ -75,7 +82,7 @@ typedef struct WinogradCut {
     int64_t origin[2]; /* of the first tile */
     int64_t end[2];    /* elements from here on count as zeros */
     Buffer *to;        /* winograd_slab_scratch */
-    bool fill;         /* tiles that the batch lacks become zeros; else they are left out */
+    MissingTiles missing;
 } WinogradCut;
 void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut);
 

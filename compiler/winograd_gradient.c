@@ -146,7 +146,7 @@ static WinogradCut cut_of(const WinogradEmission *e, Tensor *tensor, const Ratio
                        .blocks = tensor->extent[0] / plan->length,
                        .matrix = matrix,
                        .to = to,
-                       .fill = true};
+                       .missing = input ? TILES_REPEATED : TILES_ZERO};
     for (int axis = 0; axis < 2; axis++) {
         cut.origin[axis] = input ? plan->origin[axis] : 0;
         cut.end[axis] = cut.origin[axis] + plan->covered[axis] + (input ? plan->taps - 1 : 0);
