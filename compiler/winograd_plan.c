@@ -17,6 +17,8 @@
 #define CYCLES_PER_REGION 10000.0 /* waking the threads and waiting for them */
 #define REALS_PER_CYCLE 2.0       /* from and to what lies behind the second-level cache */
 #define CACHE_REALS (1 << 18)     /* of the second-level cache, for the scratch of a portion */
+#define OUTER_CACHE_REALS                                                                          \
+    (1 << 21) /* of the third-level cache; behind it all takes twice as long */
 #define DEFAULT_THREADS 2
 #define DEFAULT_SLOTS 8
 #define MAX_ROWS 28
@@ -169,11 +171,33 @@ static double row_reals(const WinogradPlan *plan) {
            (double)(plan->slab * plan->portion + plan->columns * plan->length);
 }
 
-/* Reals that come from or go to what lies behind the cache. Filters are read once to be made and
- * once for each portion (sums read and written); what of a portion does not fit the cache is
- * written and read. */
+/* Cycles for reals of an array that come from or go to what lies behind the second-level cache;
+ * `hidden`: beside multiply-adds. */
+static double way_cycles(double reals, double array, bool hidden) {
+    double cycles = reals / REALS_PER_CYCLE;
+    return cycles * (hidden ? 0.5 : 1) * (array > OUTER_CACHE_REALS ? 2 : 1);
+}
+
+/* The sums of a weight gradient are read and written once for each portion, and the transformed
+ * tiles written and read. */
+static double gradient_memory_cycles(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    double sums = filter_vectors(plan) * plan->length;
+    double portion = slab_reals(plan) * (double)plan->portion, cycles = 0;
+    bool shared = plan->slots == 1 && search->threads > 1;
+    if (shared || portion > 1.5 * CACHE_REALS)
+        cycles += way_cycles(2 * slab_reals(plan) * slabs_of(search), portion, false);
+    if (shared || sums > CACHE_REALS)
+        cycles += way_cycles(sums * (2 * portions_of(search) + 1), plan->slots * sums, true);
+    return cycles;
+}
+
+/* Filters are read once to be made and once for each portion; what of a portion does not fit the
+ * cache is written and read. */
 static double memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
+    if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
+        return gradient_memory_cycles(search);
     double filters = filter_vectors(plan) * plan->length;
     double slabs = slab_reals(plan) * slabs_of(search), reals = 0;
     bool shared = plan->slots == 1 && search->threads > 1;
@@ -186,8 +210,7 @@ static double memory_cycles(const Search *search) {
         reals += portions_of(search) * (weights > CACHE_REALS ? plan->extent : 1) * weights;
         reals += fits ? 0 : groups * slabs / 2;
     } else if (shared || filters > CACHE_REALS) {
-        double ways = plan->kind == WINOGRAD_WEIGHT_GRADIENT ? 2 : 1;
-        reals += filters * (ways * portions_of(search) + 1);
+        reals += filters * (portions_of(search) + 1);
     }
     return reals / REALS_PER_CYCLE;
 }
@@ -256,7 +279,8 @@ static int choose_filter_slots(const Search *search) {
 
 /* The portions for a register tile: as many slabs as the cache holds, in half of it where filters
  * are read beside them; as many as make the way of the filters as long as that of the transformed
- * tiles; or as many as leave room in the cache for a part of the filters. */
+ * tiles, or four times as many of a weight gradient; or as many as leave room in the cache for a
+ * part of the filters. */
 static void try_portions(Search *search) {
     WinogradPlan *plan = &search->plan;
     double inputs = (double)(plan->input_blocks * plan->length);
@@ -267,8 +291,10 @@ static void try_portions(Search *search) {
     try_portion(search, slots, (int64_t)(scratch / slab_reals(plan)));
     double balanced = inputs * results / (inputs + results) / (double)plan->slab;
     try_portion(search, 1, (int64_t)balanced);
-    if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
+    if (plan->kind == WINOGRAD_WEIGHT_GRADIENT) {
+        try_portion(search, 1, (int64_t)(4 * balanced));
         return;
+    }
     plan->filter_slots = choose_filter_slots(search);
     double row = 1.5 * CACHE_REALS / (plan->extent * inputs) - plan->columns * plan->length;
     try_portion(search, 1, (int64_t)(row / (double)plan->slab));
