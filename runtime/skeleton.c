@@ -27,6 +27,8 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=fast", "no-predictive-commoning")
 #pragma GCC optimize("no-tree-pre", "no-gcse", "no-tree-vrp", "no-code-hoisting")
+#pragma GCC optimize("no-loop-unroll-and-jam", "no-unswitch-loops", "no-loop-interchange")
+#pragma GCC optimize("no-split-loops", "no-version-loops-for-strides")
 #if VECTOR_LENGTH > 1
 /* It only joins arguments in pairs where kernels hand them to threads. */
 #pragma GCC optimize("no-tree-slp-vectorize")

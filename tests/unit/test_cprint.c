@@ -46,14 +46,14 @@ static int tear_down(void **state) {
 static const char *body(Fixture *f) {
     Text text;
     text_init(&text, f->arena);
-    print_kernel_body(&text, &f->kernel, kernel_use(f->arena, &f->kernel), BATCH, 0);
+    print_kernel_body(&text, &f->kernel, kernel_use(f->arena, &f->kernel), NULL, BATCH, 0);
     return text.bytes;
 }
 
 static const char *parameters(Fixture *f) {
     Text text;
     text_init(&text, f->arena);
-    print_kernel_parameters(&text, kernel_use(f->arena, &f->kernel), BATCH);
+    print_kernel_parameters(&text, kernel_use(f->arena, &f->kernel), NULL, BATCH);
     for (char *c = text.bytes; *c != '\0'; c++)
         *c = *c < ' ' ? ' ' : *c;
     return text.bytes;
