@@ -190,8 +190,8 @@ static void print_special_call(Printer *p, const Expr *expr) {
         p->depth--;
         text_add_character(&p->line, ')');
     } else if (strcmp(expr->function, CALL_UPDATE) == 0) {
-        text_format(&p->line, "optimizer_update(network, %s, %s, ",
-                    expr->argument[0]->buffer->name, expr->argument[1]->buffer->name);
+        text_format(&p->line, "optimizer_update(network, %s, %s, ", expr->argument[0]->buffer->name,
+                    expr->argument[1]->buffer->name);
         print_size(p, expr->argument[2]->integer, "(size_t)");
         text_add_character(&p->line, ')');
     } else if (expr->argument_count == 0) {

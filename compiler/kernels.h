@@ -5,8 +5,8 @@
 #ifndef CNNC_KERNELS_H
 #define CNNC_KERNELS_H
 
-#include "group_key.h"
 #include "cprint.h"
+#include "group_key.h"
 
 /* Programs that run one after another and share memory. */
 typedef enum Sequence { SEQUENCE_EVALUATION, SEQUENCE_TRAINING, SEQUENCE_COUNT } Sequence;
@@ -17,8 +17,8 @@ typedef struct Function {
     const char *name;
     const char *parameters; /* "(int batch, ...)", on one line with breaks as in wrap.h */
     const char *body;       /* the statements */
-    KernelSizes sizes;      /* of the kernel of the first step; with names, if they are parameters */
-    int size_count;         /* of different names */
+    KernelSizes sizes; /* of the kernel of the first step; with names, if they are parameters */
+    int size_count;    /* of different names */
     int step_count, step_capacity;
     struct Step **steps; /* the calls of it, in the order of the programs; at least one */
 } Function;

@@ -353,10 +353,11 @@ static void test_sizes_have_names(void **state) {
     Text text;
     text_init(&text, f->arena);
     print_kernel_body(&text, &f->kernel, use, &sizes, BATCH, 0);
-    assert_string_equal(text.bytes, "real r[8];\n"
-                                    "for (int u = 0; u < size; u++)\n"
-                                    "for (int i = 0; i < 6; i++)\n"
-                                    "  y[u * step + i * size + i / 7] = r[i + 2];\n");
+    assert_string_equal(text.bytes,
+                        "real r[8];\n"
+                        "for (int u = 0; u < size; u++)\n"
+                        "for (int i = 0; i < 6; i++)\n"
+                        "  y[u * step + i * size + i / 7] = r[i + 2];\n");
     text_clear(&text);
     print_kernel_parameters(&text, use, &sizes, BATCH);
     assert_string_equal(text.bytes, "(int size,\001int step,\001real *RESTRICT y)");
