@@ -12,6 +12,14 @@
  */
 #define ALIGNED_ARRAY 16
 
+/* An unrolled loop of more rounds has rows: up to three, a register for their distance and another
+ * for the first one address them all. */
+#define FEWEST_ROWS 4
+
+/* The C compiler may unroll loops of up to as many rounds, most of them over windows, where it
+ * knows the number. */
+#define SHORT_LOOP 5
+
 /* ---- Loop hints ---- */
 
 static bool constant_trips(const Stmt *loop, int64_t *trips) {
@@ -99,6 +107,14 @@ static bool needs_braces(Printer *p, const Block *block) {
     return hint;
 }
 
+/* Whether a loop loses by an end that the C compiler does not know. */
+static bool has_fixed_end(const Printer *p, const Stmt *loop) {
+    int64_t trips;
+    if (loop->simd || is_unrolled(p, loop, &trips))
+        return true;
+    return loop->loop != LOOP_INDEPENDENT && constant_trips(loop, &trips) && trips <= SHORT_LOOP;
+}
+
 /* for (int i = begin; i < end; i++) or, where it counts from 0 and is unrolled, UNROLLED(i, end).
  */
 static void print_head(Printer *p, const Stmt *loop, int indent) {
@@ -116,7 +132,7 @@ static void print_head(Printer *p, const Stmt *loop, int indent) {
     text_add_character(&p->line, ';');
     print_break(p);
     text_format(&p->line, "%s < ", name);
-    print_expression(p, loop->end, PRECEDENCE_SUM);
+    (has_fixed_end(p, loop) ? print_fixed : print_expression)(p, loop->end, PRECEDENCE_SUM);
     text_add_character(&p->line, ';');
     print_break(p);
     if (loop->step == 1)
@@ -130,13 +146,18 @@ static void print_for(Printer *p, const Stmt *loop, int indent) {
     const Stmt *only = only_statement(p, &loop->body);
     bool nest = only != NULL && only->kind == STMT_FOR;
     bool braces = !nest && needs_braces(p, &loop->body);
+    int64_t trips;
+    Rows rows = {loop->variable, p->rows};
     print_head(p, loop, indent);
     text_add(&p->line, braces ? " {" : "");
     end_line(p, indent, 2 * INDENT_WIDTH);
+    if (is_unrolled(p, loop, &trips) && trips >= FEWEST_ROWS)
+        p->rows = &rows;
     if (nest)
         print_for(p, only, indent);
     else
         print_block(p, &loop->body, indent + KERNEL_INDENT);
+    p->rows = rows.outer;
     if (braces)
         wrap_line(p->out, indent, 0, "}");
 }
@@ -267,15 +288,31 @@ static bool exceeds_int(const Buffer *buffer, int max_batch) {
     return elements > INT_MAX / (buffer->per_example ? max_batch : 1);
 }
 
-static Printer make_printer(Text *out, const KernelUse *use, int max_batch) {
+static Printer make_printer(Text *out, const KernelUse *use, KernelSizes *sizes, int max_batch) {
     Printer printer = {.out = out, .use = use, .max_batch = max_batch};
     text_init(&printer.line, out->arena);
     for (int i = 0; i < use->argument_count; i++)
         printer.wide = printer.wide || exceeds_int(use->arguments[i], max_batch);
+    printer.sizes = printer.wide ? NULL : sizes; /* which are int */
     return printer;
 }
 
-static void print_parameters(Printer *p) {
+/* Sizes of one name are one. */
+static const char *print_size_parameters(Printer *p, const KernelSizes *sizes,
+                                         const char *separator) {
+    for (int i = 0; i < sizes->count; i++) {
+        int earlier = 0;
+        while (earlier < i && sizes->names[earlier] != sizes->names[i])
+            earlier++;
+        if (sizes->names[i] == NULL || earlier < i)
+            continue;
+        text_format(&p->line, "%sint %s", separator, sizes->names[i]);
+        separator = ",\001";
+    }
+    return separator;
+}
+
+static void print_parameters(Printer *p, const KernelSizes *sizes) {
     const KernelUse *use = p->use;
     const char *separator = "";
     const struct {
@@ -295,6 +332,8 @@ static void print_parameters(Printer *p) {
         text_format(&p->line, "%s%s %s", separator, extra[i].type, extra[i].name);
         separator = ",\001";
     }
+    if (sizes != NULL && sizes->names != NULL)
+        separator = print_size_parameters(p, sizes, separator);
     for (int i = 0; i < use->argument_count; i++) {
         const Buffer *buffer = use->arguments[i];
         text_format(&p->line, "%s%s%s *RESTRICT %s", separator, buffer->written ? "" : "const ",
@@ -304,15 +343,16 @@ static void print_parameters(Printer *p) {
     text_add(&p->line, *separator == '\0' ? "void)" : ")");
 }
 
-void print_kernel_parameters(Text *out, const KernelUse *use, int max_batch) {
-    Printer printer = make_printer(out, use, max_batch);
-    print_parameters(&printer);
+void print_kernel_parameters(Text *out, const KernelUse *use, const KernelSizes *sizes,
+                             int max_batch) {
+    Printer printer = make_printer(out, use, NULL, max_batch);
+    print_parameters(&printer, sizes);
     text_add(out, printer.line.bytes);
 }
 
-void print_kernel_body(Text *out, const Kernel *kernel, const KernelUse *use, int max_batch,
-                       int indent) {
-    Printer printer = make_printer(out, use, max_batch);
+void print_kernel_body(Text *out, const Kernel *kernel, const KernelUse *use, KernelSizes *sizes,
+                       int max_batch, int indent) {
+    Printer printer = make_printer(out, use, sizes, max_batch);
     print_block(&printer, &kernel->body, indent);
 }
 

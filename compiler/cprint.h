@@ -6,16 +6,31 @@
 #include "kernel_use.h"
 #include "text.h"
 
+/* Sizes: the integers in a kernel's text that may just as well be parameters of its function, in
+ * the order in which they are printed, and as often. Those that a C compiler makes use of are not
+ * among them: short loops, divisors, indices of registers, distances of the rows of a tile. */
+typedef struct KernelSizes {
+    int count, capacity;
+    int64_t *values;
+    const char **names; /* NULL: not known yet; NULL of one of them: its value is printed */
+} KernelSizes;
+
+/* Stands for each size as long as there are no names. */
+#define SIZE_PLACEHOLDER '#'
+
 /* The parameter list of the kernel's function, "(int batch, const real *RESTRICT x, ...)", on one
  * line with the breaks of wrap.h. The extra parameters come first: batch, random_key,
- * random_stream, random_layers; then use->arguments. No two arguments of a call may overlap. */
-void print_kernel_parameters(Text *out, const KernelUse *use, int max_batch);
+ * random_stream, random_layers, network; then the names of sizes, where there are `sizes`, each
+ * once; then use->arguments. No two arguments of a call may overlap. */
+void print_kernel_parameters(Text *out, const KernelUse *use, const KernelSizes *sizes,
+                             int max_batch);
 
 /* The statements of its body. Indices are int unless a buffer has 2^31 elements or more at the
  * largest batch: then ptrdiff_t. Loops whose work is too little for several threads even at the
- * largest batch stay serial. */
-void print_kernel_body(Text *out, const Kernel *kernel, const KernelUse *use, int max_batch,
-                       int indent);
+ * largest batch stay serial. Finds the sizes if their names are NULL, else prints the names; no
+ * sizes: NULL. */
+void print_kernel_body(Text *out, const Kernel *kernel, const KernelUse *use, KernelSizes *sizes,
+                       int max_batch, int indent);
 
 /* first + arguments with commas between them + last, wrapped: print_call(out, 4, "f(", ..., ");").
  */

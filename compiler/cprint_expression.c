@@ -1,5 +1,6 @@
 #include "cprint_internal.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -108,6 +109,25 @@ static void print_number(Printer *p, double value, ElementType type) {
     text_add_double(&p->line, value);
 }
 
+/* Prints a number that may be a size; behind `cast` if a name stands for it. */
+static void print_size(Printer *p, int64_t value, const char *cast) {
+    KernelSizes *sizes = p->sizes;
+    if (sizes == NULL || p->fixed > 0 || value < 0 || value > INT_MAX) {
+        text_format(&p->line, "%lld", (long long)value);
+        return;
+    }
+    int number = p->sizes_printed++;
+    if (sizes->names == NULL) {
+        ARENA_GROW(p->line.arena, sizes->values, sizes->count, sizes->capacity);
+        sizes->values[sizes->count++] = value;
+        text_add_character(&p->line, SIZE_PLACEHOLDER);
+    } else if (sizes->names[number] != NULL) {
+        text_format(&p->line, "%s%s", cast, sizes->names[number]);
+    } else {
+        text_format(&p->line, "%lld", (long long)value);
+    }
+}
+
 /* ---- Expressions ---- */
 
 static bool is_negative_constant(const Expr *expr) {
@@ -170,24 +190,30 @@ static void print_special_call(Printer *p, const Expr *expr) {
         p->depth--;
         text_add_character(&p->line, ')');
     } else if (strcmp(expr->function, CALL_UPDATE) == 0) {
-        text_format(&p->line, "optimizer_update(network, %s, %s, %lld)",
-                    expr->argument[0]->buffer->name, expr->argument[1]->buffer->name,
-                    (long long)expr->argument[2]->integer);
+        text_format(&p->line, "optimizer_update(network, %s, %s, ", expr->argument[0]->buffer->name,
+                    expr->argument[1]->buffer->name);
+        print_size(p, expr->argument[2]->integer, "(size_t)");
+        text_add_character(&p->line, ')');
     } else if (expr->argument_count == 0) {
         text_add(&p->line, expr->function); /* a constant of the runtime */
     } else {
+        bool rows = strcmp(expr->function, "VECTOR_SET") == 0;
+        p->fixed += rows;
         print_function(p, expr->function, expr->argument, expr->argument_count);
+        p->fixed -= rows;
     }
 }
 
 void print_element(Printer *p, const Buffer *buffer, Expr *const *index, int count) {
     text_add(&p->line, buffer->name);
     p->depth++;
+    p->fixed += buffer->local_rank > 0;
     for (int i = 0; i < count; i++) {
         text_add_character(&p->line, '[');
         print_expression(p, index[i], PRECEDENCE_LOWEST);
         text_add_character(&p->line, ']');
     }
+    p->fixed -= buffer->local_rank > 0;
     p->depth--;
 }
 
@@ -250,12 +276,25 @@ static bool subtracts_constant(const Expr *expr) {
     return expr->operation == BINARY_ADD && is_negative_constant(expr->argument[1]);
 }
 
-static void print_binary(Printer *p, const Expr *expr) {
-    const BinarySpelling *spelling = &binary_spelling[expr->operation];
-    if (spelling->precedence == 0) {
-        print_function(p, function_name(spelling->text, expr->type), expr->argument, 2);
-        return;
-    }
+static bool mentions_rows(const Printer *p, const Expr *expr) {
+    for (const Rows *rows = p->rows; rows != NULL; rows = rows->outer)
+        if (expr->kind == EXPR_VARIABLE && expr->variable == rows->index)
+            return true;
+    for (int i = 0; i < expr->argument_count; i++)
+        if (mentions_rows(p, expr->argument[i]))
+            return true;
+    return false;
+}
+
+/* Divisions by constants are multiplications. */
+static bool has_fixed_numbers(const Printer *p, const Expr *expr) {
+    if (expr->type != TYPE_INDEX)
+        return false;
+    return expr->operation == BINARY_DIVIDE || expr->operation == BINARY_REMAINDER ||
+           (expr->operation == BINARY_MULTIPLY && mentions_rows(p, expr));
+}
+
+static void print_infix(Printer *p, const Expr *expr) {
     const Expr *x = expr->argument[0], *y = expr->argument[1];
     bool product = expr->operation == BINARY_MULTIPLY || expr->operation == BINARY_DIVIDE;
     if (product && is_real_type(expr->type) && prints_as_integer(x) && prints_as_integer(y)) {
@@ -273,11 +312,23 @@ static void print_binary(Printer *p, const Expr *expr) {
         positive.number = -y->number;
         print_expression(p, &positive, operand_precedence(expr, 1));
     } else {
-        text_add(&p->line, spelling->text);
+        text_add(&p->line, binary_spelling[expr->operation].text);
         text_add_character(&p->line, ' ');
         print_expression(p, y, operand_precedence(expr, 1));
     }
     p->depth--;
+}
+
+static void print_binary(Printer *p, const Expr *expr) {
+    const BinarySpelling *spelling = &binary_spelling[expr->operation];
+    if (spelling->precedence == 0) {
+        print_function(p, function_name(spelling->text, expr->type), expr->argument, 2);
+        return;
+    }
+    bool fixed = p->sizes != NULL && has_fixed_numbers(p, expr);
+    p->fixed += fixed;
+    print_infix(p, expr);
+    p->fixed -= fixed;
 }
 
 static void print_select(Printer *p, const Expr *expr) {
@@ -300,10 +351,13 @@ void print_expression(Printer *p, const Expr *expr, int least) {
     }
     switch (expr->kind) {
     case EXPR_INTEGER:
-        text_format(&p->line, "%lld", (long long)expr->integer);
+        print_size(p, expr->integer, "");
         break;
     case EXPR_NUMBER:
-        print_number(p, expr->number, expr->type);
+        if (expr->type == TYPE_DOUBLE && is_plain_number(expr->number))
+            print_size(p, (int64_t)expr->number, "");
+        else
+            print_number(p, expr->number, expr->type);
         break;
     case EXPR_VARIABLE:
         text_add(&p->line, expr->variable->name);
@@ -332,4 +386,10 @@ void print_expression(Printer *p, const Expr *expr, int least) {
         p->depth--;
         text_add_character(&p->line, ')');
     }
+}
+
+void print_fixed(Printer *p, const Expr *expr, int least) {
+    p->fixed++;
+    print_expression(p, expr, least);
+    p->fixed--;
 }

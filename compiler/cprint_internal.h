@@ -14,6 +14,12 @@ enum {
     PRECEDENCE_POSTFIX
 };
 
+/* The index of an unrolled loop of many rounds around what is being printed. */
+typedef struct Rows {
+    const Variable *index;
+    const struct Rows *outer;
+} Rows;
+
 typedef struct Printer {
     Text *out;
     Text line; /* the line being composed, with its breaks (wrap.h) */
@@ -21,6 +27,11 @@ typedef struct Printer {
     int max_batch;
     int depth; /* of the expression being printed */
     bool wide; /* indices are ptrdiff_t */
+    KernelSizes *sizes;
+    int sizes_printed;
+    int fixed;        /* > 0: numbers are not sizes here */
+    const Rows *rows; /* a register for each: with distances that are not constant they would need
+                         as many index registers */
 } Printer;
 
 const char *printer_type_name(const Printer *p, ElementType type);
@@ -28,6 +39,8 @@ const char *printer_type_name(const Printer *p, ElementType type);
 void print_break(Printer *p);
 /* Prints the expression, in parentheses where it binds less tightly than `least`. */
 void print_expression(Printer *p, const Expr *expr, int least);
+/* The same where the C compiler shall know all numbers. */
+void print_fixed(Printer *p, const Expr *expr, int least);
 /* An element of a parameter (one offset) or of a local array (an index per axis), and its address.
  */
 void print_element(Printer *p, const Buffer *buffer, Expr *const *index, int count);

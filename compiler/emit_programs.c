@@ -58,10 +58,10 @@ static CallArgument text_argument(const char *text) {
     return (CallArgument){.kind = ARGUMENT_TEXT, .name = text};
 }
 
-static CallArgument number_argument(Arena *arena, int number) {
+static CallArgument number_argument(Arena *arena, const char *what, int64_t number) {
     return (CallArgument){.kind = ARGUMENT_NUMBER,
-                          .name = arena_format(arena, "%d", number),
-                          .label = arena_format(arena, "number_%d", number),
+                          .name = arena_format(arena, "%lld", (long long)number),
+                          .label = arena_format(arena, "%s_%lld", what, (long long)number),
                           .value = number};
 }
 
@@ -143,19 +143,24 @@ static CallArgument make_argument(const Emitter *emitter, const Buffer *buffer) 
 static Call make_call(const Emitter *emitter, const Step *step) {
     const KernelUse *use = step->use;
     CallArgument *arguments =
-        ARENA_ARRAY(emitter->arena, CallArgument, (size_t)use->argument_count + 6);
+        ARENA_ARRAY(emitter->arena, CallArgument,
+                    (size_t)(use->argument_count + step->function->size_count + 6));
     int count = 0;
-    arguments[count++] = number_argument(emitter->arena, step->group->nodes[0]->layer->index);
+    arguments[count++] =
+        number_argument(emitter->arena, "number", step->group->nodes[0]->layer->index);
     if (use->batch)
         arguments[count++] = text_argument("batch");
     if (use->random_key)
         arguments[count++] = text_argument("network->random_key");
     if (use->random_stream)
-        arguments[count++] = number_argument(emitter->arena, group_random_layer(step->group));
+        arguments[count++] =
+            number_argument(emitter->arena, "number", group_random_layer(step->group));
     if (use->random_layers)
         arguments[count++] = text_argument("network->random_layers");
     if (use->network)
         arguments[count++] = text_argument("network");
+    for (int i = 0; i < step->function->size_count; i++)
+        arguments[count++] = number_argument(emitter->arena, "size", step->sizes[i]);
     for (int i = 0; i < use->argument_count; i++)
         arguments[count++] = make_argument(emitter, use->arguments[i]);
     return (Call){step, count, arguments};

@@ -115,21 +115,23 @@ static const char *update_name(Arena *arena, const Node *node) {
     return name.bytes;
 }
 
-const char *group_name(Arena *arena, const Group *group) {
+static const char *name_group(Arena *arena, const Group *group, bool shapes) {
     Text name;
     text_init(&name, arena);
     const Node *first = group->nodes[0], *last = group->nodes[group->count - 1];
     if (first->role == NODE_UPDATE)
-        return update_name(arena, first);
+        return shapes ? update_name(arena, first) : "update";
     add_kind(&name, first);
     if (first->role == NODE_FORWARD) {
         for (int i = 1; i < group->count; i++) {
             text_add_character(&name, '_');
             add_kind(&name, group->nodes[i]);
         }
-        add_output_shape(&name, last);
+        if (shapes)
+            add_output_shape(&name, last);
     } else {
-        add_output_shape(&name, first);
+        if (shapes)
+            add_output_shape(&name, first);
         text_add(&name, role_suffix(first->role));
         text_add(&name, first->step != NULL ? "_and_update" : "");
         for (int i = 1; i < group->count; i++) {
@@ -140,6 +142,10 @@ const char *group_name(Arena *arena, const Group *group) {
     if (name.length > LONGEST_NAME)
         name.bytes[LONGEST_NAME] = '\0';
     return name.bytes;
+}
+
+const char *group_name(Arena *arena, const Group *group) {
+    return name_group(arena, group, true);
 }
 
 const char *group_layers(Arena *arena, const Group *group) {
@@ -155,8 +161,9 @@ const char *group_layers(Arena *arena, const Group *group) {
 }
 
 /* A free name: what the group computes, then with more about it, then with a number. */
-static const char *function_name(Arena *arena, const NameTable *taken, const Group *group) {
-    const char *name = group_name(arena, group);
+static const char *function_name(Arena *arena, const NameTable *taken, const Group *group,
+                                 bool any_size) {
+    const char *name = name_group(arena, group, !any_size);
     if (name_find(taken, name) == NULL)
         return name;
     const Node *node = group->nodes[0];
@@ -165,7 +172,7 @@ static const char *function_name(Arena *arena, const NameTable *taken, const Gro
         if (name_find(taken, name) == NULL)
             return name;
     }
-    if (node->layer->input_count == 1) {
+    if (node->layer->input_count == 1 && !any_size) {
         const Shape *input = &node->layer->inputs[0]->output;
         Text longer;
         text_init(&longer, arena);
@@ -187,38 +194,36 @@ typedef struct Sharing {
     NameTable *anonymous; /* and by their anonymous text */
 } Sharing;
 
-static void print_function(const Kernels *kernels, const Step *step, Text *text) {
+static void print_function(const Kernels *kernels, const Step *step, KernelSizes *sizes,
+                           Text *text) {
     text_clear(text);
-    print_kernel_parameters(text, step->use, kernels->max_batch);
+    print_kernel_parameters(text, step->use, sizes, kernels->max_batch);
     text_add_character(text, '\n');
-    print_kernel_body(text, step->kernel, step->use, kernels->max_batch, KERNEL_INDENT);
+    print_kernel_body(text, step->kernel, step->use, sizes, kernels->max_batch, KERNEL_INDENT);
 }
 
 /* Under names of parameters that tell nothing of the tensors: one gradient is `dy` in one group and
- * `x` in another, which reads it as what a sum of layers passes through. */
-static void print_anonymous(const Kernels *kernels, const Step *step, Text *text) {
+ * `x` in another, which reads it as what a sum of layers passes through. Nor does it tell sizes;
+ * they are returned. */
+static KernelSizes print_anonymous(const Kernels *kernels, const Step *step, Text *text) {
+    KernelSizes sizes = {0};
     const KernelUse *use = step->use;
     const char **names = ARENA_ARRAY(kernels->arena, const char *, (size_t)use->argument_count);
     for (int i = 0; i < use->argument_count; i++) {
         names[i] = use->arguments[i]->name;
         use->arguments[i]->name = arena_format(kernels->arena, "parameter%d", i);
     }
-    print_function(kernels, step, text);
+    print_function(kernels, step, &sizes, text);
     for (int i = 0; i < use->argument_count; i++)
         use->arguments[i]->name = names[i];
+    return sizes;
 }
 
-static Function *add_function(Sharing *sharing, const Step *step, Text *text) {
+static Function *add_function(Sharing *sharing, const KernelSizes *sizes, const Text *text) {
     Kernels *kernels = sharing->kernels;
     Function *function = ARENA_NEW(kernels->arena, Function);
+    function->sizes = *sizes;
     name_put(sharing->anonymous, arena_copy(kernels->arena, text->bytes, text->length), function);
-    print_function(kernels, step, text);
-    const char *printed = arena_copy(kernels->arena, text->bytes, text->length);
-    size_t parameters = strcspn(printed, "\n");
-    function->name = function_name(kernels->arena, sharing->names, step->group);
-    function->parameters = arena_copy(kernels->arena, printed, parameters);
-    function->body = printed + parameters + 1;
-    name_put(sharing->names, function->name, function);
     ARENA_GROW(kernels->arena, kernels->functions, kernels->function_count,
                kernels->function_capacity);
     kernels->functions[kernels->function_count++] = function;
@@ -229,7 +234,6 @@ static void use_function(Kernels *kernels, Step *step, Function *function) {
     ARENA_GROW(kernels->arena, function->steps, function->step_count, function->step_capacity);
     function->steps[function->step_count++] = step;
     step->function = function;
-    step->kernel->name = function->name;
 }
 
 /* What a call of an equal group passes: its own tensors, and scratch memory of its own. */
@@ -252,15 +256,76 @@ static void share_step(Sharing *sharing, Step *step, Text *text) {
     Kernels *kernels = sharing->kernels;
     if (step->same_as != NULL) {
         step->use = counterpart_use(kernels->arena, step);
+        step->sizes = step->same_as->sizes;
         use_function(kernels, step, step->same_as->function);
         return;
     }
     step->use = kernel_use(kernels->arena, step->kernel);
-    print_anonymous(kernels, step, text);
+    KernelSizes sizes = print_anonymous(kernels, step, text);
+    step->sizes = sizes.values;
     Function *function = name_find(sharing->anonymous, text->bytes);
     if (function == NULL)
-        function = add_function(sharing, step, text);
+        function = add_function(sharing, &sizes, text);
     use_function(kernels, step, function);
+}
+
+static bool is_same_everywhere(const Function *function, int size) {
+    for (int i = 0; i < function->step_count; i++)
+        if (function->steps[i]->sizes[size] != function->sizes.values[size])
+            return false;
+    return true;
+}
+
+/* The first of the sizes that this one is equal to in all steps. */
+static int first_equal(const Function *function, int size) {
+    for (int first = 0, i; first < size; first++) {
+        for (i = 0; i < function->step_count; i++)
+            if (function->steps[i]->sizes[first] != function->steps[i]->sizes[size])
+                break;
+        if (i == function->step_count)
+            return first;
+    }
+    return size;
+}
+
+/* Names the sizes that are not the same in all steps, those that are equal alike, and leaves to the
+ * steps one of each name. */
+static void settle_sizes(Arena *arena, Function *function) {
+    KernelSizes *sizes = &function->sizes;
+    int *chosen = ARENA_ARRAY(arena, int, (size_t)sizes->count + 1);
+    sizes->names = ARENA_ARRAY(arena, const char *, (size_t)sizes->count + 1);
+    for (int i = 0; i < sizes->count; i++) {
+        int equal = is_same_everywhere(function, i) ? i : first_equal(function, i);
+        if (equal < i) {
+            sizes->names[i] = sizes->names[equal];
+        } else if (!is_same_everywhere(function, i)) {
+            sizes->names[i] = builder_reserve(&function->steps[0]->kernel->builder, "size");
+            chosen[function->size_count++] = i;
+        }
+    }
+    for (int i = 0; i < function->step_count; i++) {
+        Step *step = function->steps[i];
+        int64_t *passed = ARENA_ARRAY(arena, int64_t, (size_t)function->size_count + 1);
+        for (int j = 0; j < function->size_count; j++)
+            passed[j] = step->sizes[chosen[j]];
+        step->sizes = passed;
+    }
+}
+
+static void finish_function(Sharing *sharing, Function *function, Text *text) {
+    Kernels *kernels = sharing->kernels;
+    const Step *first = function->steps[0];
+    settle_sizes(kernels->arena, function);
+    print_function(kernels, first, &function->sizes, text);
+    const char *printed = arena_copy(kernels->arena, text->bytes, text->length);
+    size_t parameters = strcspn(printed, "\n");
+    function->parameters = arena_copy(kernels->arena, printed, parameters);
+    function->body = printed + parameters + 1;
+    function->name =
+        function_name(kernels->arena, sharing->names, first->group, function->size_count > 0);
+    name_put(sharing->names, function->name, function);
+    for (int i = 0; i < function->step_count; i++)
+        function->steps[i]->kernel->name = function->name;
 }
 
 void kernels_share(Kernels *kernels) {
@@ -271,4 +336,6 @@ void kernels_share(Kernels *kernels) {
     for (int program = 0; program < PROGRAM_COUNT; program++)
         for (int i = 0; i < kernels->programs[program].count; i++)
             share_step(&sharing, kernels->programs[program].steps[i], &text);
+    for (int i = 0; i < kernels->function_count; i++)
+        finish_function(&sharing, kernels->functions[i], &text);
 }

@@ -1,11 +1,12 @@
 /* The functions of the emitted file: every step of every program is a call of one. Steps whose
- * kernels print alike but for the names of parameters share a function, so that code grows with
- * distinct kernels, not with depth. */
+ * kernels print alike but for the names of parameters and for sizes share a function, to which they
+ * pass the sizes that are not the same for all of them, so that code grows with distinct kernels,
+ * not with depth. */
 #ifndef CNNC_KERNELS_H
 #define CNNC_KERNELS_H
 
+#include "cprint.h"
 #include "group_key.h"
-#include "kernel_use.h"
 
 /* Programs that run one after another and share memory. */
 typedef enum Sequence { SEQUENCE_EVALUATION, SEQUENCE_TRAINING, SEQUENCE_COUNT } Sequence;
@@ -16,6 +17,8 @@ typedef struct Function {
     const char *name;
     const char *parameters; /* "(int batch, ...)", on one line with breaks as in wrap.h */
     const char *body;       /* the statements */
+    KernelSizes sizes; /* of the kernel of the first step; with names, if they are parameters */
+    int size_count;    /* of different names */
     int step_count, step_capacity;
     struct Step **steps; /* the calls of it, in the order of the programs; at least one */
 } Function;
@@ -33,6 +36,8 @@ typedef struct Step {
     /* Set by kernels_share. */
     KernelUse *use; /* what the call passes: use->arguments and the extra parameters */
     Function *function;
+    const int64_t *sizes; /* of the kernel that it was lowered to; in the end those that the call
+                             passes: function->size_count */
 } Step;
 
 typedef struct StepList {

@@ -202,7 +202,7 @@ static void for_each_kernel(const Compilation *compilation,
 static void dump_kernel(const Compilation *compilation, Kernel *kernel) {
     Text text;
     text_init(&text, compilation->arena);
-    print_kernel_body(&text, kernel, kernel_use(compilation->arena, kernel),
+    print_kernel_body(&text, kernel, kernel_use(compilation->arena, kernel), NULL,
                       compilation->lowering.max_batch, 0);
     printf("/* %s */\n%s\n", kernel->name, text.bytes);
 }

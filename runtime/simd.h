@@ -10,12 +10,14 @@
 #include "real.h"
 
 /* Goes before each kernel. Put into its caller a kernel is compiled no better, only later and in
- * one huge function. */
+ * one huge function; nor does it gain from a copy for each size. */
 #if defined(__clang__) && VECTOR_BYTES == 64
 /* clang splits 512-bit vectors into halves in functions without this attribute. */
 #define KERNEL __attribute__((noinline, min_vector_width(512)))
-#elif defined(__GNUC__)
+#elif defined(__clang__)
 #define KERNEL __attribute__((noinline))
+#elif defined(__GNUC__)
+#define KERNEL __attribute__((noinline, noclone))
 #else
 #define KERNEL
 #endif

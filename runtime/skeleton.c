@@ -21,12 +21,15 @@
 #else
 #define RUNTIME_API static
 #endif
-/* For gcc: with -std=c11 it would not contract a*b + c to one instruction; and predictive commoning
- * would carry scalars from one iteration of a register tile to the next, which spills its sums. The
- * other passes take a fifth of the time of compilation and find nothing in kernels. */
+/* For gcc: with -std=c11 it would not contract a*b + c to one instruction; predictive commoning
+ * would carry scalars from one iteration of a register tile to the next, which spills its sums; and
+ * to jam two rounds of a loop over positions puts sums over them into memory. The other passes take
+ * a quarter of the time of compilation and find nothing in kernels. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=fast", "no-predictive-commoning")
 #pragma GCC optimize("no-tree-pre", "no-gcse", "no-tree-vrp", "no-code-hoisting")
+#pragma GCC optimize("no-loop-unroll-and-jam", "no-unswitch-loops", "no-loop-interchange")
+#pragma GCC optimize("no-split-loops", "no-version-loops-for-strides")
 #if VECTOR_LENGTH > 1
 /* It only joins arguments in pairs where kernels hand them to threads. */
 #pragma GCC optimize("no-tree-slp-vectorize")

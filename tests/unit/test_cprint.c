@@ -46,14 +46,14 @@ static int tear_down(void **state) {
 static const char *body(Fixture *f) {
     Text text;
     text_init(&text, f->arena);
-    print_kernel_body(&text, &f->kernel, kernel_use(f->arena, &f->kernel), BATCH, 0);
+    print_kernel_body(&text, &f->kernel, kernel_use(f->arena, &f->kernel), NULL, BATCH, 0);
     return text.bytes;
 }
 
 static const char *parameters(Fixture *f) {
     Text text;
     text_init(&text, f->arena);
-    print_kernel_parameters(&text, kernel_use(f->arena, &f->kernel), BATCH);
+    print_kernel_parameters(&text, kernel_use(f->arena, &f->kernel), NULL, BATCH);
     for (char *c = text.bytes; *c != '\0'; c++)
         *c = *c < ' ' ? ' ' : *c;
     return text.bytes;
@@ -296,6 +296,80 @@ static void test_doubles_read_back(void **state) {
     assert_string_equal(text.bytes, "\"a\\\"b\\\\\\n\\?\?/\\0012\"");
 }
 
+/* The sizes as numbers with blanks between them. */
+static const char *found(Fixture *f, const KernelSizes *sizes) {
+    Text text;
+    text_init(&text, f->arena);
+    for (int i = 0; i < sizes->count; i++)
+        text_format(&text, "%s%d", i > 0 ? " " : "", (int)sizes->values[i]);
+    return text.bytes;
+}
+
+/* for u, for i: y[u*20 + i*30 + i/7] = r[i + 2], with a local r. */
+static void build_sizes(Fixture *f, LoopKind kind, int64_t trips, bool unroll) {
+    Builder *b = &f->kernel.builder;
+    f->kernel.body = (Block){NULL, NULL};
+    int64_t extent = 8;
+    Buffer *r = declare_array(b, "r", TYPE_REAL, 1, &extent);
+    Expr *u = open_loop(b, kind, "u", trips);
+    b->open_stmt[b->depth - 1]->unroll = unroll;
+    Expr *i = open_loop(b, LOOP_SERIAL, "i", 6), *second = plus(b, i, integer(b, 2));
+    Expr *row = times(b, u, integer(b, 20)), *column = times(b, i, integer(b, 30));
+    Expr *at = plus(b, plus(b, row, column), over(b, i, integer(b, 7)));
+    store(f, at, load_at(b, r, 1, &second));
+    close_blocks(b, 2);
+}
+
+static void assert_sizes(Fixture *f, const char *expected) {
+    Text text;
+    text_init(&text, f->arena);
+    KernelSizes sizes = {0};
+    const KernelUse *use = kernel_use(f->arena, &f->kernel);
+    print_kernel_body(&text, &f->kernel, use, &sizes, BATCH, 0);
+    assert_string_equal(found(f, &sizes), expected);
+}
+
+static void test_sizes_are_numbers_that_nobody_counts_on(void **state) {
+    Fixture *f = *state;
+    build_sizes(f, LOOP_SERIAL, 9, false);
+    assert_sizes(f, "0 9 0 6 20 30");
+    build_sizes(f, LOOP_SERIAL, 3, false); /* short */
+    assert_sizes(f, "0 0 6 20 30");
+    build_sizes(f, LOOP_INDEPENDENT, 3, false);
+    assert_sizes(f, "0 3 0 6 20 30");
+    build_sizes(f, LOOP_SERIAL, 3, true); /* few rows */
+    assert_sizes(f, "0 6 20 30");
+    build_sizes(f, LOOP_SERIAL, 9, true); /* many */
+    assert_sizes(f, "0 6 30");
+}
+
+static void test_sizes_have_names(void **state) {
+    Fixture *f = *state;
+    build_sizes(f, LOOP_SERIAL, 9, false);
+    int64_t values[] = {0, 9, 0, 6, 20, 30};
+    const char *size = "size", *names[] = {NULL, size, NULL, NULL, "step", size};
+    KernelSizes sizes = {6, 6, values, names};
+    const KernelUse *use = kernel_use(f->arena, &f->kernel);
+    Text text;
+    text_init(&text, f->arena);
+    print_kernel_body(&text, &f->kernel, use, &sizes, BATCH, 0);
+    assert_string_equal(text.bytes,
+                        "real r[8];\n"
+                        "for (int u = 0; u < size; u++)\n"
+                        "for (int i = 0; i < 6; i++)\n"
+                        "  y[u * step + i * size + i / 7] = r[i + 2];\n");
+    text_clear(&text);
+    print_kernel_parameters(&text, use, &sizes, BATCH);
+    assert_string_equal(text.bytes, "(int size,\001int step,\001real *RESTRICT y)");
+}
+
+static void test_wide_indices_have_no_sizes(void **state) {
+    Fixture *f = *state;
+    build_sizes(f, LOOP_SERIAL, 9, false);
+    f->tensor.storage = (int64_t)INT_MAX;
+    assert_sizes(f, "");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
@@ -314,6 +388,9 @@ int main(void) {
         TEST(test_long_lines_are_wrapped),
         TEST(test_comments_cannot_be_left),
         TEST(test_doubles_read_back),
+        TEST(test_sizes_are_numbers_that_nobody_counts_on),
+        TEST(test_sizes_have_names),
+        TEST(test_wide_indices_have_no_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
