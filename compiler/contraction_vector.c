@@ -77,6 +77,14 @@ Expr *load_vector(Emission *e, const Side *side, Expr *column) {
     return load;
 }
 
+/* One of several columns stays in its register until all rows have used it. */
+static void hold_value(Emission *e, Buffer *held, Expr *column) {
+    Builder *b = e->b;
+    Expr *value = load_at(b, held, 1, &column);
+    if (e->columns > 1)
+        call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
+}
+
 /* sum[row][column] += ... for one combination of the reduced dims, BROADCAST. */
 static void emit_broadcast_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
@@ -91,6 +99,8 @@ static void emit_broadcast_step(Emission *e, Buffer *sum) {
         held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
         Expr *t = open_unrolled(b, "t", extent, &opened);
         store_at(b, held, 1, &t, load_vector(e, vectors, t), false);
+        if (tile->column_dim < 0)
+            hold_value(e, held, t);
         close_blocks(b, opened);
     }
     int opened = 0;
@@ -125,6 +135,7 @@ static Factor hold_factor(Emission *e, const Side *side) {
     factor.held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
     Expr *t = open_unrolled(b, "t", extent, &opened);
     store_at(b, factor.held, 1, &t, load_vector(e, side, t), false);
+    hold_value(e, factor.held, t);
     close_blocks(b, opened);
     return factor;
 }
