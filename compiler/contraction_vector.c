@@ -168,13 +168,19 @@ static void emit_dot_step(Emission *e, Buffer *sum) {
     restore_dim(e, tile->row_dim, row);
 }
 
+/* Whether a step of the innermost loop takes all of a dimension. */
+static bool is_one_step(const Emission *e, int d) {
+    return e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim &&
+           e->plan->dims[d].extent == e->length;
+}
+
 /* Opens the loops of e->reduced[from, to). */
 static int open_reduced(Emission *e, int from, int to) {
     int opened = 0;
     for (int i = from; i < to; i++) {
         int d = e->reduced[i];
         const PlanDim *dim = &e->plan->dims[d];
-        if (dim->extent == 1 && !dim->batch) {
+        if ((dim->extent == 1 && !dim->batch) || is_one_step(e, d)) {
             e->dims[d] = integer(e->b, 0);
             continue;
         }
@@ -313,12 +319,15 @@ static Buffer *emit_sums(Emission *e, int from) {
     int64_t extent[2] = {(int64_t)e->rows * e->lines, e->columns};
     Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
     emit_clear(e, sum, e->columns, true);
-    int last = e->reduced_count - 1 > from ? e->reduced_count - 1 : from;
+    int last = e->reduced_count - 1;
+    while (last > from && is_one_step(e, e->reduced[last]))
+        last--;
+    last = last > from ? last : from;
     int inner = open_reduced(e, from, last);
     Side saved[2];
     Expr *dims[MAX_PLAN_DIMS];
-    if (last < e->reduced_count)
-        e->dims[e->reduced[last]] = integer(b, 0);
+    for (int i = last; i < e->reduced_count; i++)
+        e->dims[e->reduced[i]] = integer(b, 0);
     Prefetches ahead = contraction_point_ahead(e, from);
     point_to_sides(e, saved, dims);
     inner += open_reduced(e, last, e->reduced_count);
@@ -415,10 +424,15 @@ static void emit_innermost(Emission *e) {
         emit_tile(e);
 }
 
+/* Whether what the parts add up to is not yet the result. */
+static bool needs_finish(const ContractionPlan *plan) {
+    return plan->contraction->to_result || plan->tile.sums_lanes_last;
+}
+
 /* The results of these loops become zero; then every part is added to all of them. */
 static void emit_parts(Emission *e, int at) {
     e->first_part = -1;
-    e->clearing = !e->plan->contraction->accumulate || e->plan->contraction->to_result;
+    e->clearing = !e->plan->contraction->accumulate || needs_finish(e->plan);
     if (e->clearing)
         emit_outer(e, at);
     e->clearing = false;
@@ -461,9 +475,13 @@ static void emit_outer(Emission *e, int at) {
  * followers want finished values. */
 static void make_result(ContractionPlan *plan) {
     Tensor *tensor = plan->result.operand->tensor;
+    int64_t lanes = plan->tile.sums_lanes_last ? plan->lowering->options->vector_length : 1;
+    for (int d = 0; d < plan->dim_count; d++)
+        plan->result.coefficient[d] *= lanes;
+    plan->result.base *= lanes;
     plan->result.buffer =
-        plan->contraction->to_result
-            ? lower_scratch(plan->lowering, "sums", tensor->per_example, tensor->storage)
+        needs_finish(plan)
+            ? lower_scratch(plan->lowering, "sums", tensor->per_example, tensor->storage * lanes)
             : lower_buffer(plan->lowering, tensor);
 }
 
@@ -473,7 +491,13 @@ static void emit_finish(Emission *e) {
     for (int i = 0; i < count; i++)
         e->dims[list[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, list[i], &opened);
     Expr *offset = side_offset(e, &plan->result);
-    contraction_finish(plan, e->dims, load_at(e->b, plan->result.buffer, 1, &offset));
+    Expr *sum = load_at(e->b, plan->result.buffer, 1, &offset);
+    if (plan->tile.sums_lanes_last) {
+        sum->type = TYPE_VECTOR;
+        Expr *lanes = declare(e->b, "lanes", TYPE_VECTOR, sum);
+        sum = call(e->b, TYPE_REAL, "VECTOR_SUM", 1, &lanes);
+    }
+    contraction_finish(plan, e->dims, sum);
     close_blocks(e->b, opened);
 }
 
@@ -490,6 +514,6 @@ void contraction_emit_tiled(ContractionPlan *plan) {
     if (plan->tile.in_parts || plan->tile.stored_directly)
         make_result(plan);
     emit_outer(&e, 0);
-    if (plan->tile.in_parts && plan->contraction->to_result)
+    if (plan->tile.in_parts && needs_finish(plan))
         emit_finish(&e);
 }
