@@ -319,7 +319,8 @@ static bool can_be_column(const ContractionPlan *plan, const Tile *tile, int d) 
 /* Whole rows of a small image together with those of the next lines or images. */
 static void try_lines(const ContractionPlan *plan, Tile tile, const TileVisitor *visitor) {
     const Side *vectors = &plan->side[tile.vector_side], *other = &plan->side[!tile.vector_side];
-    int64_t rows = plan->dims[tile.row_dim].extent, columns = plan->dims[tile.column_dim].extent;
+    int64_t rows = plan->dims[tile.row_dim].extent;
+    int64_t columns = tile.column_dim >= 0 ? plan->dims[tile.column_dim].extent : 1;
     if (rows * 2 > MAX_ROWS || plan->dims[tile.row_dim].batch || !plan->contraction->to_result)
         return;
     tile.rows = (int)rows;
@@ -339,6 +340,11 @@ static void try_lines(const ContractionPlan *plan, Tile tile, const TileVisitor 
     }
 }
 
+/* Whether a vector is all of the dimension that it runs along. */
+static bool is_vector(const ContractionPlan *plan, const Tile *tile) {
+    return plan->dims[tile->vector_dim].extent == plan->lowering->options->vector_length;
+}
+
 static void try_rows(const ContractionPlan *plan, Tile tile, const TileVisitor *visitor) {
     tile.row_dim = -1;
     try_sizes(plan, tile, visitor);
@@ -347,7 +353,7 @@ static void try_rows(const ContractionPlan *plan, Tile tile, const TileVisitor *
         if (d != tile.vector_dim && d != tile.column_dim && is_outer(plan, d)) {
             tile.row_dim = d;
             try_sizes(plan, tile, visitor);
-            if (tile.form == TILE_BROADCAST && tile.column_dim >= 0)
+            if (tile.form == TILE_BROADCAST && (tile.column_dim >= 0 || is_vector(plan, &tile)))
                 try_lines(plan, tile, visitor);
         }
 }
@@ -368,7 +374,7 @@ static void try_broadcast(const ContractionPlan *plan, int side, int d,
                  .line_dim = -1,
                  .column_dim = -1};
     try_rows(plan, tile, visitor);
-    if (plan->dims[d].extent != plan->lowering->options->vector_length)
+    if (!is_vector(plan, &tile))
         return;
     for (tile.column_dim = 0; tile.column_dim < plan->dim_count; tile.column_dim++)
         if (can_be_column(plan, &tile, tile.column_dim))
