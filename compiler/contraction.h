@@ -56,6 +56,9 @@ typedef struct Tile {
                      all of it: small images, whose single rows would use a weight too few times */
     int rows, lines;
     int columns;
+    int chains;    /* > 1: the sum of one result runs in so many, which are added up at the end */
+    int chain_dim; /* once the plan's vector_dim is split for them: the part that tells them apart
+                    */
     /* The sum is taken in parts, each of a few hundred terms, which are added up in the result's
      * memory: loops over the parts go outside those over most of the results, so that operands of
      * a part stay in the cache. Weight gradients. */
@@ -151,6 +154,9 @@ bool contraction_reads_far(const ContractionPlan *plan, const Tile *tile);
 /* Tile.in_parts: splits the reduced dimensions and marks those within a part; other tiles may get
  * shares of the results. Returns whether it split any: then sides are to be made anew. */
 bool contraction_split_parts(ContractionPlan *plan);
+/* Splits vector_dim for the tile's chains; returns whether there are any: then sides are to be made
+ * anew. */
+bool contraction_split_chains(ContractionPlan *plan);
 /* Emits the loops of the chosen tile. */
 void contraction_emit_tiled(ContractionPlan *plan);
 

@@ -1,4 +1,5 @@
-/* Sums that are taken in parts: the parts, and shares of the results for the threads. */
+/* Sums that are taken in parts: the parts, and shares of the results for the threads; or in chains.
+ */
 #include "contraction.h"
 
 static int64_t largest_divisor(int64_t number, int64_t limit) {
@@ -144,5 +145,16 @@ bool contraction_split_parts(ContractionPlan *plan) {
         split_results(plan);
     else
         split_shares(plan, &tile->vector_dim, length, VECTOR_SHARES);
+    return true;
+}
+
+/* Chains take turns, vector by vector: the operands are read in order. */
+bool contraction_split_chains(ContractionPlan *plan) {
+    Tile *tile = &plan->tile;
+    int length = plan->lowering->options->vector_length;
+    if (tile->form != TILE_DOT || tile->chains <= 1)
+        return false;
+    tile->chain_dim = contraction_split(plan, tile->vector_dim, (int64_t)length * tile->chains);
+    tile->vector_dim = contraction_split(plan, tile->chain_dim, length);
     return true;
 }

@@ -17,6 +17,7 @@
 #define FIRST_LEVEL_CACHE 32768       /* bytes of one core's that an operand may fill */
 #define CYCLES_PER_STREAMED_REAL 0.25 /* from the second level */
 #define CYCLES_PER_NEW_VECTOR 2.0     /* the same for vectors, where all of a line is used */
+#define CYCLES_PER_NEXT_VECTOR 1.5    /* and where they lie in order */
 #define CYCLES_PER_COPIED_ELEMENT 1.5
 #define CYCLES_PER_TRANSPOSED_ELEMENT 0.5 /* by whole vectors */
 #define CYCLES_PER_RESULT 1.0
@@ -28,6 +29,7 @@
 #define STREAMED 1.5       /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
 #define MAX_COLUMNS 6
+#define MAX_CHAINS 8
 
 static double largest(double a, double b) {
     return a > b ? a : b;
@@ -108,10 +110,49 @@ static double new_vectors(const ContractionPlan *plan, const Side *side, const i
     return vectors;
 }
 
+/* The weights of a single example: each is read once, from the second level. The side that they
+ * are, -1: they are not. */
+static int weights_read_once(const ContractionPlan *plan, const Tile *tile) {
+    if (tile->form != TILE_DOT || plan->contraction->step_numbers || plan->example_lanes > 1)
+        return -1;
+    for (int s = 0; s < 2; s++) {
+        const Tensor *weights = plan->side[s].operand->tensor;
+        double bytes = (double)weights->elements * sizeof(float);
+        bool once = !weights->per_example && bytes > FIRST_LEVEL_CACHE &&
+                    bytes <= SECOND_LEVEL_CACHE && plan->side[!s].operand->tensor->per_example;
+        for (int d = 0; d < plan->dim_count; d++)
+            once = once && (plan->dims[d].extent == 1 || plan->side[s].coefficient[d] != 0);
+        if (once)
+            return s;
+    }
+    return -1;
+}
+
+/* Such a sum with nothing beside it waits for its own additions unless it runs in several chains;
+ * but what it reads lies in order, which is what the second level is fastest at. */
+static int chain_count(const ContractionPlan *plan, const Tile *tile) {
+    int length = plan->lowering->options->vector_length;
+    int64_t extent = plan->dims[tile->vector_dim].extent;
+    int chains = MAX_CHAINS;
+    if (weights_read_once(plan, tile) < 0 || extent % length != 0)
+        return 1;
+    while (extent / length % chains != 0)
+        chains--;
+    return chains;
+}
+
+static double chain_cycles(const ContractionPlan *plan, const Tile *tile) {
+    double loading = largest(2 / plan->lowering->options->vector_rate, CYCLES_PER_NEXT_VECTOR);
+    return largest(FMA_LATENCY / tile->chains, loading) + CYCLES_PER_STEP / tile->chains;
+}
+
 /* Cycles until they have come from the second-level cache. */
 static double streaming_cycles(const ContractionPlan *plan, const Tile *tile, int rows,
                                int columns) {
     const int dims[2] = {tile->row_dim, tile->column_dim}, sizes[2] = {rows, columns};
+    int weights = weights_read_once(plan, tile);
+    if (weights >= 0)
+        return CYCLES_PER_NEW_VECTOR * new_vectors(plan, &plan->side[weights], dims, sizes);
     if (!sums_examples(plan, tile))
         return 0;
     return CYCLES_PER_NEW_VECTOR * (new_vectors(plan, &plan->side[0], dims, sizes) +
@@ -120,6 +161,8 @@ static double streaming_cycles(const ContractionPlan *plan, const Tile *tile, in
 
 /* Cycles of one step of a tile: all its multiply-adds for one combination of the reduced dims. */
 static double step_cycles(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
+    if (tile->chains > 1)
+        return chain_cycles(plan, tile);
     StepLoads loads = step_loads(plan, tile, rows, columns);
     double rate = plan->lowering->options->vector_rate;
     double fmas = (double)rows * columns / rate;
@@ -417,7 +460,9 @@ static void try_dot(const ContractionPlan *plan, int d, const TileVisitor *visit
                  .row_dim = -1,
                  .line_dim = -1,
                  .column_dim = -1};
+    tile.chains = chain_count(plan, &tile);
     try_sizes(plan, tile, visitor);
+    tile.chains = 1;
     int count = plan->dim_count;
     for (int row = 0; row < count; row++) {
         if (!is_outer(plan, row))

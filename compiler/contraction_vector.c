@@ -150,6 +150,9 @@ static void emit_dot_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     int opened = 0;
+    Expr *chain = NULL;
+    if (tile->chains > 1)
+        chain = e->dims[tile->chain_dim] = open_unrolled(b, "chain", tile->chains, &opened);
     Factor factors[2];
     for (int s = 0; s < 2; s++)
         factors[s] = hold_factor(e, &e->plan->side[s]);
@@ -161,7 +164,7 @@ static void emit_dot_step(Emission *e, Buffer *sum) {
             factors[s].row =
                 declare(b, "row", TYPE_VECTOR, load_vector(e, factors[s].side, integer(b, 0)));
     Expr *t = open_unrolled(b, "t", e->columns, &opened);
-    Expr *place[2] = {u, t};
+    Expr *place[2] = {u, chain ? chain : t};
     store_at(b, sum, 2, place, times(b, factor_at(e, &factors[0], t), factor_at(e, &factors[1], t)),
              true);
     close_blocks(b, opened);
@@ -170,8 +173,9 @@ static void emit_dot_step(Emission *e, Buffer *sum) {
 
 /* Whether a step of the innermost loop takes all of a dimension. */
 static bool is_one_step(const Emission *e, int d) {
-    return e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim &&
-           e->plan->dims[d].extent == e->length;
+    const Tile *tile = &e->plan->tile;
+    bool vector = d == tile->vector_dim && e->plan->dims[d].extent == e->length;
+    return tile->form == TILE_DOT && (vector || (tile->chains > 1 && d == tile->chain_dim));
 }
 
 /* Opens the loops of e->reduced[from, to). */
@@ -304,21 +308,36 @@ static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
 
 #define BRIEF 112 /* multiply-adds */
 
-/* The innermost loop is so short that counting would cost more than the code of all its steps. */
+/* The innermost loop is so short that counting would cost more than the code of all its steps. Not
+ * with chains, whose loads C compilers would bring out of their order then. */
 static bool is_brief(const Emission *e, int d) {
+    const Tile *tile = &e->plan->tile;
     const PlanDim *dim = &e->plan->dims[d];
-    int64_t step = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim ? e->length : 1;
-    return !dim->batch && !e->clipped[d].end &&
+    int64_t step = tile->form == TILE_DOT && d == tile->vector_dim ? e->length : 1;
+    bool constant = !dim->batch && !e->clipped[d].end;
+    return constant && tile->chains <= 1 &&
            dim->extent / step * e->rows * e->lines * e->columns <= BRIEF;
+}
+
+/* The sums of a result's chains to its first. */
+static void join_chains(Emission *e, Buffer *sum) {
+    Builder *b = e->b;
+    int opened = 0;
+    Expr *zero = integer(b, 0);
+    Expr *chain = open_unrolled(b, "chain", e->plan->tile.chains - 1, &opened);
+    Expr *from[2] = {zero, plus(b, chain, integer(b, 1))}, *to[2] = {zero, zero};
+    store_at(b, sum, 2, to, load_at(b, sum, 2, from), true);
+    close_blocks(b, opened);
 }
 
 /* The sums over e->reduced[from...) in registers; returns their array. */
 static Buffer *emit_sums(Emission *e, int from) {
     Builder *b = e->b;
     ContractionPlan *plan = e->plan;
-    int64_t extent[2] = {(int64_t)e->rows * e->lines, e->columns};
+    bool chains = plan->tile.chains > 1; /* then there is one result */
+    int64_t extent[2] = {(int64_t)e->rows * e->lines, chains ? plan->tile.chains : e->columns};
     Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
-    emit_clear(e, sum, e->columns, true);
+    emit_clear(e, sum, extent[1], true);
     int last = e->reduced_count - 1;
     while (last > from && is_one_step(e, e->reduced[last]))
         last--;
@@ -342,6 +361,8 @@ static Buffer *emit_sums(Emission *e, int from) {
     else
         emit_dot_step(e, sum);
     close_blocks(b, inner);
+    if (chains)
+        join_chains(e, sum);
     for (int s = 0; s < 2; s++)
         plan->side[s] = saved[s];
     for (int d = 0; d < plan->dim_count; d++)
