@@ -53,9 +53,9 @@ typedef real vector_in_memory
 /* number - 0 is exact for every number, -0 and NaN among them, and costs no instruction. */
 #define VECTOR_SET(number) ((real)(number) - (vector){0})
 #define VECTOR_ZERO ((vector){0})
-/* Keeps a value that was loaded for several uses in its register. gcc reads it again from memory for
- * each of them if it can tell that this gives the same: no instruction more, but more loads than a
- * core can do beside its multiply-adds. */
+/* Keeps a value that was loaded for several uses in its register. gcc reads it again from memory
+ * for each of them if it can tell that this gives the same: no instruction more, but more loads
+ * than a core can do beside its multiply-adds. */
 #if (VECTOR_BYTES == 64 && defined(__AVX512F__)) || (VECTOR_BYTES == 32 && defined(__AVX__)) ||    \
     (VECTOR_BYTES == 16 && defined(__SSE2__))
 #define VECTOR_HOLD(value) __asm__("" : "+v"(value))
