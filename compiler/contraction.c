@@ -375,7 +375,7 @@ void lower_contraction(Lowering *lowering, const Contraction *contraction) {
         if (contraction_split_blocks(&plan)) {
             contraction_sides(&plan);
             plan.tile = contraction_tuned_tile(&plan);
-            if (contraction_split_parts(&plan))
+            if (contraction_split_parts(&plan) || contraction_split_chains(&plan))
                 contraction_sides(&plan);
         }
     }

@@ -56,10 +56,14 @@ typedef struct Tile {
                      all of it: small images, whose single rows would use a weight too few times */
     int rows, lines;
     int columns;
+    int chains;    /* > 1: the sum of one result runs in so many, which are added up at the end */
+    int chain_dim; /* once the plan's vector_dim is split for them: the part that tells them apart
+                    */
     /* The sum is taken in parts, each of a few hundred terms, which are added up in the result's
      * memory: loops over the parts go outside those over most of the results, so that operands of
      * a part stay in the cache. Weight gradients. */
     bool in_parts;
+    bool sums_lanes_last; /* in_parts, DOT: a result is a vector until all parts are added up */
     bool stored_directly; /* sums go from registers to the result, which nothing follows */
     double cycles;        /* estimate for the largest batch */
 } Tile;
@@ -90,6 +94,7 @@ void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origin
 
 #define SECOND_LEVEL_CACHE (1 << 20) /* bytes of one core's that an operand may fill */
 #define CACHE_LINE 16                /* reals */
+#define FAR 1024                     /* reals: a page */
 
 /* Longest chain of additions to one accumulator: longer sums go through the tile's memory, which
  * keeps the rounding error of long sums small (pairwise in spirit: Higham 1993). */
@@ -139,9 +144,19 @@ Tile contraction_tuned_tile(const ContractionPlan *plan);
 int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile);
 /* Whether the vectors, weights, come from beyond the first-level cache for every tile again. */
 bool contraction_streams_vectors(const ContractionPlan *plan, const Tile *tile);
+/* Whether the vector side's rows lie pages apart, as those of a fully connected layer's weights do
+ * for its data gradient. */
+bool contraction_reads_far(const ContractionPlan *plan, const Tile *tile);
+/* Terms, or steps, of one part: enough that adding it to memory does not count, few enough that
+ * what they read stays in the first-level cache. */
+#define PART_TERMS 256
+#define FAR_TERMS 32 /* rows that lie pages apart: each is a stream of its own */
 /* Tile.in_parts: splits the reduced dimensions and marks those within a part; other tiles may get
  * shares of the results. Returns whether it split any: then sides are to be made anew. */
 bool contraction_split_parts(ContractionPlan *plan);
+/* Splits vector_dim for the tile's chains; returns whether there are any: then sides are to be made
+ * anew. */
+bool contraction_split_chains(ContractionPlan *plan);
 /* Emits the loops of the chosen tile. */
 void contraction_emit_tiled(ContractionPlan *plan);
 

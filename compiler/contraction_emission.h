@@ -5,6 +5,12 @@
 
 #include "contraction.h"
 
+/* Of a reduced dimension, what a tile needs of it. */
+typedef struct Range {
+    Expr *begin, *end; /* NULL: all of it */
+    double trips;      /* on average over the tiles */
+} Range;
+
 typedef struct Emission {
     ContractionPlan *plan;
     Builder *b;
@@ -14,10 +20,21 @@ typedef struct Emission {
     int reduced_count, reduced[MAX_PLAN_DIMS];
     int first_inner; /* reduced dims from here on run inside the tile */
     int first_part;  /* outer dims from here on run inside the loops over the parts of the sum */
-    bool clearing;   /* in_parts: what is emitted sets the results to zero */
+    Range clipped[MAX_PLAN_DIMS]; /* of the tile being emitted */
+    bool clearing;                /* in_parts: what is emitted sets the results to zero */
     int rows, lines, columns,
         lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
 } Emission;
+
+/* Lists the reduced or the other dimensions: parts behind what they are parts of, lanes of blocks
+ * last. Returns how many. */
+int contraction_list_dims(const ContractionPlan *plan, bool reduce, int *list);
+/* Fills e->outer. */
+void contraction_order_outer(Emission *e);
+/* The reduced dims from which on one accumulator can take all the additions. */
+int contraction_first_inner(const Emission *e);
+/* Shares of the results go outside the parts of the sum; returns how many loops that are. */
+int contraction_move_shares(Emission *e);
 
 /* The offset of an element of a side at the indices of e->dims. */
 Expr *side_offset(const Emission *e, const Side *side);
@@ -31,6 +48,9 @@ Expr *shift_dim(Emission *e, int d, Expr *index);
 void restore_dim(Emission *e, int d, Expr *block);
 /* Vector number `column` of a side: along the vector dimension, or in the next blocks. */
 Expr *load_vector(Emission *e, const Side *side, Expr *column);
+
+/* Leaves out terms that are padding for the whole tile: fills e->clipped (contraction_clip.c). */
+void contraction_clip(Emission *e);
 
 /* What the steps of a tile's innermost loop ask the caches for (contraction_prefetch.c). */
 #define MAX_NEAR_TENSORS 4

@@ -55,29 +55,91 @@ static void clear_padded(Emission *e, Side *side, const AxisLayout *axes, int co
     close_blocks(b, count + (lanes > 1));
 }
 
+/* A copy into a padded buffer while its loops are being made. */
+typedef struct Fill {
+    Side *side;
+    const AxisLayout *axes;
+    int last;              /* axis */
+    int64_t lanes;         /* > 1: of examples in the blocks of the copy */
+    Expr *index[MAX_AXES]; /* of the element of the tensor; first the block of examples */
+    Expr *place;           /* in the copy, of the axes so far */
+} Fill;
+
+static void open_copied_axis(Emission *e, Fill *fill, int axis, Expr *begin, Expr *end,
+                             int64_t step) {
+    Builder *b = e->b;
+    const Tensor *tensor = fill->side->operand->tensor;
+    const AxisLayout *a = &fill->axes[axis];
+    int spatial = axis - tensor->per_example;
+    fill->index[axis] = spatial < 0
+                            ? open_copied_examples(e, fill->lanes)
+                            : open_range(b, LOOP_INDEPENDENT, axis_letters(tensor->rank)[spatial],
+                                         begin, end, step);
+    Expr *along =
+        minus(b, times(b, fill->index[axis], integer(b, a->divisor)), integer(b, a->shift));
+    fill->place = plus(b, times(b, fill->place, integer(b, a->extent)), along);
+}
+
+/* The elements begin..end-1 of the last axis, one by one. */
+static void fill_elements(Emission *e, const Fill *fill, Expr *begin, Expr *end) {
+    Builder *b = e->b;
+    Fill at = *fill;
+    open_copied_axis(e, &at, at.last, begin, end, 1);
+    if (at.lanes > 1) {
+        Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", at.lanes);
+        at.index[0] = blocked_index(b, at.index[0], lane, at.lanes);
+        at.place = plus(b, times(b, at.place, integer(b, at.lanes)), lane);
+    }
+    Expr *value = tensor_load(e->plan->lowering, at.side->operand->tensor, at.index);
+    store_at(b, at.side->buffer, 1, &at.place, value, false);
+    close_blocks(b, 1 + (at.lanes > 1));
+}
+
+/* The same by whole vectors of the last axis, which become examples side by side; in a block that
+ * the batch does not fill one by one. */
+static void fill_vectors(Emission *e, const Fill *fill, int64_t begin, int64_t end) {
+    Builder *b = e->b;
+    Fill at = *fill;
+    Tensor *tensor = at.side->operand->tensor;
+    open_copied_axis(e, &at, at.last, integer(b, begin), integer(b, end), e->length);
+    Expr *first = times(b, at.index[0], integer(b, at.lanes)), *vector = at.index[at.last];
+    open_if(b, less_equal(b, plus(b, first, integer(b, at.lanes)), batch_size(b)));
+    at.index[0] = first;
+    Expr *from = tensor_load(e->plan->lowering, tensor, at.index);
+    lower_transpose(
+        e->plan->lowering,
+        &(VectorRows){at.side->buffer, times(b, at.place, integer(b, at.lanes)), at.lanes},
+        &(VectorRows){from->buffer, from->argument[0], tensor->elements});
+    close_blocks(b, 1);
+    open_else(b);
+    fill_elements(e, fill, vector, plus(b, vector, integer(b, e->length)));
+    close_blocks(b, 2);
+}
+
+/* Whether examples that become lanes lie in C order, their last axis dense in the copy. */
+static bool turns_examples(const Emission *e, const Fill *fill) {
+    return fill->lanes > 1 && fill->lanes == e->length && fill->axes[fill->last].divisor == 1 &&
+           fill->side->operand->tensor->layout.blocked_axis == NOT_BLOCKED;
+}
+
 static void fill_padded(Emission *e, Side *side, const AxisLayout *axes, int count) {
     Builder *b = e->b;
-    Tensor *tensor = side->operand->tensor;
-    int batched = tensor->per_example;
-    int64_t lanes = batched ? axes[0].block : 1;
-    const char *const *letters = axis_letters(tensor->rank);
-    Expr *index[MAX_AXES], *offset = integer(b, 0);
-    for (int axis = 0; axis < count; axis++) {
-        const AxisLayout *a = &axes[axis];
-        index[axis] = axis < batched ? open_copied_examples(e, lanes)
-                                     : open_range(b, LOOP_INDEPENDENT, letters[axis - batched],
-                                                  integer(b, a->first), integer(b, a->end), 1);
-        Expr *place = minus(b, times(b, index[axis], integer(b, a->divisor)), integer(b, a->shift));
-        offset = plus(b, times(b, offset, integer(b, a->extent)), place);
-    }
-    if (lanes > 1) {
-        Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", lanes);
-        index[0] = blocked_index(b, index[0], lane, lanes);
-        offset = plus(b, times(b, offset, integer(b, lanes)), lane);
-    }
-    Expr *value = tensor_load(e->plan->lowering, tensor, index);
-    store_at(b, side->buffer, 1, &offset, value, false);
-    close_blocks(b, count + (lanes > 1));
+    Fill fill = {.side = side,
+                 .axes = axes,
+                 .last = count - 1,
+                 .lanes = side->operand->tensor->per_example ? axes[0].block : 1,
+                 .place = integer(b, 0)};
+    for (int axis = 0; axis < fill.last; axis++)
+        open_copied_axis(e, &fill, axis, integer(b, axes[axis].first), integer(b, axes[axis].end),
+                         1);
+    int64_t begin = axes[fill.last].first, end = axes[fill.last].end, whole = begin;
+    if (turns_examples(e, &fill))
+        whole += (end - begin) / e->length * e->length;
+    if (whole > begin)
+        fill_vectors(e, &fill, begin, whole);
+    if (whole < end)
+        fill_elements(e, &fill, integer(b, whole), integer(b, end));
+    close_blocks(b, fill.last);
 }
 
 /* Whether a copy has elements that the tensor does not fill. */

@@ -16,6 +16,8 @@
 #define CYCLES_PER_HELD_VECTOR 0.1
 #define FIRST_LEVEL_CACHE 32768       /* bytes of one core's that an operand may fill */
 #define CYCLES_PER_STREAMED_REAL 0.25 /* from the second level */
+#define CYCLES_PER_NEW_VECTOR 2.0     /* the same for vectors, where all of a line is used */
+#define CYCLES_PER_NEXT_VECTOR 1.5    /* and where they lie in order */
 #define CYCLES_PER_COPIED_ELEMENT 1.5
 #define CYCLES_PER_TRANSPOSED_ELEMENT 0.5 /* by whole vectors */
 #define CYCLES_PER_RESULT 1.0
@@ -24,10 +26,10 @@
 #define SCATTERED_LOAD 1.5 /* loads that touch a line each cost more than loads side by side, */
 #define FAR_LOAD 2.0       /* or a page, which costs more still: their lines push each other out */
 #define REMAINDER 1.05     /* a further body of code, and shares that are not equal */
-#define FAR 1024           /* reals: a page */
 #define STREAMED 1.5       /* long sums whose operands come from memory again for each tile */
 #define MAX_ROWS 28
 #define MAX_COLUMNS 6
+#define MAX_CHAINS 8
 
 static double largest(double a, double b) {
     return a > b ? a : b;
@@ -86,8 +88,81 @@ static bool holds_vectors(const ContractionPlan *plan, const Tile *tile) {
            tile->row_dim >= 0 && vectors->coefficient[tile->row_dim] == 0;
 }
 
+/* Whether a sum runs over the examples of a block, side by side in both operands. */
+static bool sums_examples(const ContractionPlan *plan, const Tile *tile) {
+    const PlanDim *dim = &plan->dims[tile->vector_dim];
+    return tile->form == TILE_DOT && dim->lanes && plan->dims[dim->origin].batch &&
+           dim->extent == plan->lowering->options->vector_length;
+}
+
+/* Vectors of an operand that a step of such a sum reads for the first time: not those that a
+ * reduced dimension runs along as well, which steps before have read. */
+static double new_vectors(const ContractionPlan *plan, const Side *side, const int *dims,
+                          const int *sizes) {
+    double vectors = 1;
+    for (int i = 0; i < 2; i++) {
+        int64_t along = dims[i] >= 0 ? side->coefficient[dims[i]] : 0;
+        bool again = along == 0;
+        for (int d = 0; d < plan->dim_count; d++)
+            again = again || (plan->dims[d].reduce && side->coefficient[d] == along);
+        vectors *= again ? 1 : sizes[i];
+    }
+    return vectors;
+}
+
+/* The weights of a single example: each is read once, from the second level. The side that they
+ * are, -1: they are not. */
+static int weights_read_once(const ContractionPlan *plan, const Tile *tile) {
+    if (tile->form != TILE_DOT || plan->contraction->step_numbers || plan->example_lanes > 1)
+        return -1;
+    for (int s = 0; s < 2; s++) {
+        const Tensor *weights = plan->side[s].operand->tensor;
+        double bytes = (double)weights->elements * sizeof(float);
+        bool once = !weights->per_example && bytes > FIRST_LEVEL_CACHE &&
+                    bytes <= SECOND_LEVEL_CACHE && plan->side[!s].operand->tensor->per_example;
+        for (int d = 0; d < plan->dim_count; d++)
+            once = once && (plan->dims[d].extent == 1 || plan->side[s].coefficient[d] != 0);
+        if (once)
+            return s;
+    }
+    return -1;
+}
+
+/* Such a sum with nothing beside it waits for its own additions unless it runs in several chains;
+ * but what it reads lies in order, which is what the second level is fastest at. */
+static int chain_count(const ContractionPlan *plan, const Tile *tile) {
+    int length = plan->lowering->options->vector_length;
+    int64_t extent = plan->dims[tile->vector_dim].extent;
+    int chains = MAX_CHAINS;
+    if (weights_read_once(plan, tile) < 0 || extent % length != 0)
+        return 1;
+    while (extent / length % chains != 0)
+        chains--;
+    return chains;
+}
+
+static double chain_cycles(const ContractionPlan *plan, const Tile *tile) {
+    double loading = largest(2 / plan->lowering->options->vector_rate, CYCLES_PER_NEXT_VECTOR);
+    return largest(FMA_LATENCY / tile->chains, loading) + CYCLES_PER_STEP / tile->chains;
+}
+
+/* Cycles until they have come from the second-level cache. */
+static double streaming_cycles(const ContractionPlan *plan, const Tile *tile, int rows,
+                               int columns) {
+    const int dims[2] = {tile->row_dim, tile->column_dim}, sizes[2] = {rows, columns};
+    int weights = weights_read_once(plan, tile);
+    if (weights >= 0)
+        return CYCLES_PER_NEW_VECTOR * new_vectors(plan, &plan->side[weights], dims, sizes);
+    if (!sums_examples(plan, tile))
+        return 0;
+    return CYCLES_PER_NEW_VECTOR * (new_vectors(plan, &plan->side[0], dims, sizes) +
+                                    new_vectors(plan, &plan->side[1], dims, sizes));
+}
+
 /* Cycles of one step of a tile: all its multiply-adds for one combination of the reduced dims. */
 static double step_cycles(const ContractionPlan *plan, const Tile *tile, int rows, int columns) {
+    if (tile->chains > 1)
+        return chain_cycles(plan, tile);
     StepLoads loads = step_loads(plan, tile, rows, columns);
     double rate = plan->lowering->options->vector_rate;
     double fmas = (double)rows * columns / rate;
@@ -97,6 +172,7 @@ static double step_cycles(const ContractionPlan *plan, const Tile *tile, int row
         loading += loads.vectors / rate; /* they are prefetched, too */
         loading = largest(loading, loads.vectors * length * CYCLES_PER_STREAMED_REAL);
     }
+    loading = largest(loading, streaming_cycles(plan, tile, rows, columns));
     double step = largest(FMA_LATENCY, largest(fmas, loading));
     if (holds_vectors(plan, tile))
         return step + CYCLES_PER_HELD_STEP + loads.scalars * CYCLES_PER_HELD_SCALAR +
@@ -170,11 +246,6 @@ static double copy_cycles(const ContractionPlan *plan, const Tile *tile) {
     return elements * (transposed ? CYCLES_PER_TRANSPOSED_ELEMENT : CYCLES_PER_COPIED_ELEMENT);
 }
 
-/* Terms of one part: enough that adding it to memory does not count, few enough that what they read
- * stays in the first-level cache. */
-#define PART_TERMS 256
-#define FAR_TERMS 32 /* rows that lie pages apart: each is a stream of its own */
-
 static double count_terms(const ContractionPlan *plan) {
     double terms = 1;
     for (int d = 0; d < plan->dim_count; d++)
@@ -182,9 +253,7 @@ static double count_terms(const ContractionPlan *plan) {
     return terms;
 }
 
-/* The vector side's rows lie pages apart, as those of a fully connected layer's weights do for its
- * data gradient. */
-static bool reads_far(const ContractionPlan *plan, const Tile *tile) {
+bool contraction_reads_far(const ContractionPlan *plan, const Tile *tile) {
     int innermost = -1;
     for (int d = 0; d < plan->dim_count; d++)
         if (plan->dims[d].reduce)
@@ -195,7 +264,7 @@ static bool reads_far(const ContractionPlan *plan, const Tile *tile) {
 
 /* Sums whose operands come from memory again for each tile unless they are taken in parts. */
 static bool streams(const ContractionPlan *plan, const Tile *tile) {
-    return (!plan->contraction->to_result || reads_far(plan, tile)) &&
+    return (!plan->contraction->to_result || contraction_reads_far(plan, tile)) &&
            count_terms(plan) > 2 * PART_TERMS;
 }
 
@@ -293,7 +362,8 @@ static bool can_be_column(const ContractionPlan *plan, const Tile *tile, int d) 
 /* Whole rows of a small image together with those of the next lines or images. */
 static void try_lines(const ContractionPlan *plan, Tile tile, const TileVisitor *visitor) {
     const Side *vectors = &plan->side[tile.vector_side], *other = &plan->side[!tile.vector_side];
-    int64_t rows = plan->dims[tile.row_dim].extent, columns = plan->dims[tile.column_dim].extent;
+    int64_t rows = plan->dims[tile.row_dim].extent;
+    int64_t columns = tile.column_dim >= 0 ? plan->dims[tile.column_dim].extent : 1;
     if (rows * 2 > MAX_ROWS || plan->dims[tile.row_dim].batch || !plan->contraction->to_result)
         return;
     tile.rows = (int)rows;
@@ -313,6 +383,11 @@ static void try_lines(const ContractionPlan *plan, Tile tile, const TileVisitor 
     }
 }
 
+/* Whether a vector is all of the dimension that it runs along. */
+static bool is_vector(const ContractionPlan *plan, const Tile *tile) {
+    return plan->dims[tile->vector_dim].extent == plan->lowering->options->vector_length;
+}
+
 static void try_rows(const ContractionPlan *plan, Tile tile, const TileVisitor *visitor) {
     tile.row_dim = -1;
     try_sizes(plan, tile, visitor);
@@ -321,7 +396,7 @@ static void try_rows(const ContractionPlan *plan, Tile tile, const TileVisitor *
         if (d != tile.vector_dim && d != tile.column_dim && is_outer(plan, d)) {
             tile.row_dim = d;
             try_sizes(plan, tile, visitor);
-            if (tile.form == TILE_BROADCAST && tile.column_dim >= 0)
+            if (tile.form == TILE_BROADCAST && (tile.column_dim >= 0 || is_vector(plan, &tile)))
                 try_lines(plan, tile, visitor);
         }
 }
@@ -342,7 +417,7 @@ static void try_broadcast(const ContractionPlan *plan, int side, int d,
                  .line_dim = -1,
                  .column_dim = -1};
     try_rows(plan, tile, visitor);
-    if (plan->dims[d].extent != plan->lowering->options->vector_length)
+    if (!is_vector(plan, &tile))
         return;
     for (tile.column_dim = 0; tile.column_dim < plan->dim_count; tile.column_dim++)
         if (can_be_column(plan, &tile, tile.column_dim))
@@ -385,7 +460,9 @@ static void try_dot(const ContractionPlan *plan, int d, const TileVisitor *visit
                  .row_dim = -1,
                  .line_dim = -1,
                  .column_dim = -1};
+    tile.chains = chain_count(plan, &tile);
     try_sizes(plan, tile, visitor);
+    tile.chains = 1;
     int count = plan->dim_count;
     for (int row = 0; row < count; row++) {
         if (!is_outer(plan, row))
@@ -402,126 +479,6 @@ static void try_dot(const ContractionPlan *plan, int d, const TileVisitor *visit
     }
 }
 
-/* ---- Sums in parts ---- */
-
-static int64_t largest_divisor(int64_t number, int64_t limit) {
-    for (int64_t divisor = limit < number ? limit : number; divisor > 1; divisor--)
-        if (number % divisor == 0)
-            return divisor;
-    return 1;
-}
-static void split_terms(ContractionPlan *plan) {
-    int64_t terms = 1, limit = reads_far(plan, &plan->tile) ? FAR_TERMS : PART_TERMS;
-    for (int d = plan->dim_count - 1; d >= 0; d--) {
-        PlanDim *dim = &plan->dims[d];
-        if (!dim->reduce || dim->batch)
-            continue;
-        int64_t factor = largest_divisor(dim->extent, limit / terms);
-        terms *= factor;
-        dim->in_part = factor == dim->extent;
-        if (dim->in_part)
-            continue;
-        if (factor > 1)
-            plan->dims[contraction_split(plan, d, factor)].in_part = true;
-        return;
-    }
-}
-
-/* Shares of the results stay outside the parts: one for each thread, and so many that the results
- * of one stay in the second-level cache while all parts are added to them. More would read the
- * operands more often. */
-#define USUAL_THREADS 4
-#define VECTOR_SHARES 8
-#define SHARE_BYTES (512 * 1024)
-#define INPUT_BYTES (256 * 1024)
-
-static int64_t wanted_shares(const ContractionPlan *plan) {
-    int threads = plan->lowering->options->threads;
-    double bytes = sizeof(float);
-    for (int d = 0; d < plan->dim_count; d++)
-        bytes *= plan->dims[d].reduce ? 1 : (double)plan->dims[d].extent;
-    int64_t for_cache = (int64_t)(bytes / SHARE_BYTES) + 1;
-    int64_t for_threads = threads > 0 ? threads : USUAL_THREADS;
-    return for_cache > for_threads ? for_cache : for_threads;
-}
-
-/* Splits a dimension, tiled by `tile`, into at least `shares` shares if that is possible, else into
- * as many as there are tiles; returns how many. The dimension itself becomes that of the shares. */
-static int64_t split_shares(ContractionPlan *plan, int *d, int tile, int64_t shares) {
-    int64_t extent = plan->dims[*d].extent, part = extent;
-    if (extent % tile != 0)
-        return 1;
-    for (int64_t wanted = 1; wanted <= extent / tile && extent / part < shares; wanted++)
-        if (extent / tile % wanted == 0)
-            part = extent / wanted;
-    if (part == extent)
-        return 1;
-    plan->dims[*d].share = true;
-    int64_t count = extent / part;
-    *d = contraction_split(plan, *d, part);
-    plan->dims[*d].share = false;
-    return count;
-}
-
-static double operand_elements(const ContractionPlan *plan, int d) {
-    const Side *side = &plan->side[plan->side[0].coefficient[d] == 0];
-    return (double)side->operand->tensor->elements;
-}
-
-/* The untiled or column dimension of the larger operand first: its shares are read by one thread
- * each, the other operand by all. */
-static void split_results(ContractionPlan *plan) {
-    Tile *tile = &plan->tile;
-    int64_t shares = wanted_shares(plan);
-    int order[2] = {tile->column_dim, -1};
-    for (int d = 0; d < plan->dim_count; d++)
-        if (!plan->dims[d].reduce && d != tile->vector_dim && d != tile->row_dim &&
-            d != tile->column_dim && order[1] < 0 && plan->dims[d].extent > 1)
-            order[1] = d;
-    bool swap = order[0] < 0 || (order[1] >= 0 && operand_elements(plan, order[1]) >
-                                                      operand_elements(plan, order[0]));
-    for (int i = 0; i < 2 && shares > 1; i++) {
-        int *d = &order[swap ? 1 - i : i];
-        bool column = *d == tile->column_dim;
-        if (*d < 0)
-            continue;
-        int64_t made = split_shares(plan, d, column ? tile->columns : 1, shares);
-        shares = (shares + made - 1) / made;
-        if (column)
-            tile->column_dim = *d;
-    }
-}
-
-/* With a step of the optimizer, the inputs of the whole batch are read again for every few rows of
- * weights: they are taken in shares that stay in the second-level cache. */
-static void split_inputs(ContractionPlan *plan) {
-    Tile *tile = &plan->tile;
-    double bytes = sizeof(float) * (double)plan->dims[tile->vector_dim].extent;
-    for (int d = 0; d < plan->dim_count; d++)
-        bytes *= plan->dims[d].reduce ? (double)plan->dims[d].extent : 1;
-    int64_t shares = (int64_t)(bytes / INPUT_BYTES) + 1;
-    split_shares(plan, &tile->vector_dim, plan->lowering->options->vector_length * tile->columns,
-                 shares);
-}
-
-bool contraction_split_parts(ContractionPlan *plan) {
-    Tile *tile = &plan->tile;
-    if (plan->contraction->step_numbers && tile->form == TILE_BROADCAST && tile->column_dim < 0) {
-        split_inputs(plan);
-        return true;
-    }
-    if (!tile->in_parts)
-        return false;
-    int length = plan->lowering->options->vector_length;
-    int64_t extent = plan->dims[tile->vector_dim].extent;
-    split_terms(plan);
-    if (extent == length)
-        split_results(plan);
-    else
-        split_shares(plan, &tile->vector_dim, length, VECTOR_SHARES);
-    return true;
-}
-
 void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visitor) {
     for (int d = 0; d < plan->dim_count; d++) {
         try_broadcast(plan, 0, d, visitor);
@@ -533,7 +490,10 @@ void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visit
 
 void contraction_complete_tile(const ContractionPlan *plan, Tile *tile) {
     bool whole = tile->form != TILE_NONE && can_store_vectors(plan, tile);
-    tile->in_parts = whole && streams(plan, tile);
+    bool lanes = tile->form != TILE_NONE && sums_examples(plan, tile) &&
+                 !plan->contraction->step_numbers && !plan->contraction->to_result;
+    tile->in_parts = (whole || lanes) && streams(plan, tile);
+    tile->sums_lanes_last = lanes && tile->in_parts;
     tile->stored_directly = whole && !tile->in_parts && !plan->contraction->to_result &&
                             count_terms(plan) <= LONGEST_CHAIN;
 }

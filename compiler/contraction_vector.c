@@ -4,8 +4,6 @@
 
 #include <assert.h>
 
-#define SHORTEST_CHAIN 256 /* below, going through memory would cost too much */
-
 /* ---- The tile ---- */
 
 Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened) {
@@ -77,6 +75,14 @@ Expr *load_vector(Emission *e, const Side *side, Expr *column) {
     return load;
 }
 
+/* One of several columns stays in its register until all rows have used it. */
+static void hold_value(Emission *e, Buffer *held, Expr *column) {
+    Builder *b = e->b;
+    Expr *value = load_at(b, held, 1, &column);
+    if (e->columns > 1)
+        call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
+}
+
 /* sum[row][column] += ... for one combination of the reduced dims, BROADCAST. */
 static void emit_broadcast_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
@@ -91,6 +97,8 @@ static void emit_broadcast_step(Emission *e, Buffer *sum) {
         held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
         Expr *t = open_unrolled(b, "t", extent, &opened);
         store_at(b, held, 1, &t, load_vector(e, vectors, t), false);
+        if (tile->column_dim < 0)
+            hold_value(e, held, t);
         close_blocks(b, opened);
     }
     int opened = 0;
@@ -125,6 +133,7 @@ static Factor hold_factor(Emission *e, const Side *side) {
     factor.held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
     Expr *t = open_unrolled(b, "t", extent, &opened);
     store_at(b, factor.held, 1, &t, load_vector(e, side, t), false);
+    hold_value(e, factor.held, t);
     close_blocks(b, opened);
     return factor;
 }
@@ -141,6 +150,9 @@ static void emit_dot_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     int opened = 0;
+    Expr *chain = NULL;
+    if (tile->chains > 1)
+        chain = e->dims[tile->chain_dim] = open_unrolled(b, "chain", tile->chains, &opened);
     Factor factors[2];
     for (int s = 0; s < 2; s++)
         factors[s] = hold_factor(e, &e->plan->side[s]);
@@ -152,11 +164,18 @@ static void emit_dot_step(Emission *e, Buffer *sum) {
             factors[s].row =
                 declare(b, "row", TYPE_VECTOR, load_vector(e, factors[s].side, integer(b, 0)));
     Expr *t = open_unrolled(b, "t", e->columns, &opened);
-    Expr *place[2] = {u, t};
+    Expr *place[2] = {u, chain ? chain : t};
     store_at(b, sum, 2, place, times(b, factor_at(e, &factors[0], t), factor_at(e, &factors[1], t)),
              true);
     close_blocks(b, opened);
     restore_dim(e, tile->row_dim, row);
+}
+
+/* Whether a step of the innermost loop takes all of a dimension. */
+static bool is_one_step(const Emission *e, int d) {
+    const Tile *tile = &e->plan->tile;
+    bool vector = d == tile->vector_dim && e->plan->dims[d].extent == e->length;
+    return tile->form == TILE_DOT && (vector || (tile->chains > 1 && d == tile->chain_dim));
 }
 
 /* Opens the loops of e->reduced[from, to). */
@@ -165,14 +184,18 @@ static int open_reduced(Emission *e, int from, int to) {
     for (int i = from; i < to; i++) {
         int d = e->reduced[i];
         const PlanDim *dim = &e->plan->dims[d];
-        if (dim->extent == 1 && !dim->batch) {
+        if ((dim->extent == 1 && !dim->batch) || is_one_step(e, d)) {
             e->dims[d] = integer(e->b, 0);
             continue;
         }
         bool vector = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim;
         int64_t step = vector ? e->length : 1;
-        Expr *end = plan_dim_end(e->plan, d);
-        e->dims[d] = open_range(e->b, LOOP_SERIAL, dim->letter, integer(e->b, 0), end, step);
+        const Range *part = &e->clipped[d];
+        Expr *begin = part->begin ? part->begin : integer(e->b, 0);
+        Expr *end = part->end ? part->end : plan_dim_end(e->plan, d);
+        e->dims[d] = open_range(e->b, LOOP_SERIAL, dim->letter, begin, end, step);
+        if (part->end)
+            expect_trips(e->b, part->trips, false);
         opened++;
     }
     return opened;
@@ -285,26 +308,45 @@ static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
 
 #define BRIEF 112 /* multiply-adds */
 
-/* The innermost loop is so short that counting would cost more than the code of all its steps. */
+/* The innermost loop is so short that counting would cost more than the code of all its steps. Not
+ * with chains, whose loads C compilers would bring out of their order then. */
 static bool is_brief(const Emission *e, int d) {
+    const Tile *tile = &e->plan->tile;
     const PlanDim *dim = &e->plan->dims[d];
-    int64_t step = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim ? e->length : 1;
-    return !dim->batch && dim->extent / step * e->rows * e->lines * e->columns <= BRIEF;
+    int64_t step = tile->form == TILE_DOT && d == tile->vector_dim ? e->length : 1;
+    bool constant = !dim->batch && !e->clipped[d].end;
+    return constant && tile->chains <= 1 &&
+           dim->extent / step * e->rows * e->lines * e->columns <= BRIEF;
+}
+
+/* The sums of a result's chains to its first. */
+static void join_chains(Emission *e, Buffer *sum) {
+    Builder *b = e->b;
+    int opened = 0;
+    Expr *zero = integer(b, 0);
+    Expr *chain = open_unrolled(b, "chain", e->plan->tile.chains - 1, &opened);
+    Expr *from[2] = {zero, plus(b, chain, integer(b, 1))}, *to[2] = {zero, zero};
+    store_at(b, sum, 2, to, load_at(b, sum, 2, from), true);
+    close_blocks(b, opened);
 }
 
 /* The sums over e->reduced[from...) in registers; returns their array. */
 static Buffer *emit_sums(Emission *e, int from) {
     Builder *b = e->b;
     ContractionPlan *plan = e->plan;
-    int64_t extent[2] = {(int64_t)e->rows * e->lines, e->columns};
+    bool chains = plan->tile.chains > 1; /* then there is one result */
+    int64_t extent[2] = {(int64_t)e->rows * e->lines, chains ? plan->tile.chains : e->columns};
     Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
-    emit_clear(e, sum, e->columns, true);
-    int last = e->reduced_count - 1 > from ? e->reduced_count - 1 : from;
+    emit_clear(e, sum, extent[1], true);
+    int last = e->reduced_count - 1;
+    while (last > from && is_one_step(e, e->reduced[last]))
+        last--;
+    last = last > from ? last : from;
     int inner = open_reduced(e, from, last);
     Side saved[2];
     Expr *dims[MAX_PLAN_DIMS];
-    if (last < e->reduced_count)
-        e->dims[e->reduced[last]] = integer(b, 0);
+    for (int i = last; i < e->reduced_count; i++)
+        e->dims[e->reduced[i]] = integer(b, 0);
     Prefetches ahead = contraction_point_ahead(e, from);
     point_to_sides(e, saved, dims);
     inner += open_reduced(e, last, e->reduced_count);
@@ -319,6 +361,8 @@ static Buffer *emit_sums(Emission *e, int from) {
     else
         emit_dot_step(e, sum);
     close_blocks(b, inner);
+    if (chains)
+        join_chains(e, sum);
     for (int s = 0; s < 2; s++)
         plan->side[s] = saved[s];
     for (int d = 0; d < plan->dim_count; d++)
@@ -389,6 +433,8 @@ static void emit_innermost(Emission *e) {
     const Tile *tile = &e->plan->tile;
     if (tile->form == TILE_BROADCAST && tile->column_dim < 0)
         e->columns = (e->lanes + e->length - 1) / e->length;
+    if (!tile->in_parts)
+        contraction_clip(e);
     if (e->clearing)
         emit_store(e, NULL, false);
     else if (tile->in_parts)
@@ -399,10 +445,15 @@ static void emit_innermost(Emission *e) {
         emit_tile(e);
 }
 
+/* Whether what the parts add up to is not yet the result. */
+static bool needs_finish(const ContractionPlan *plan) {
+    return plan->contraction->to_result || plan->tile.sums_lanes_last;
+}
+
 /* The results of these loops become zero; then every part is added to all of them. */
 static void emit_parts(Emission *e, int at) {
     e->first_part = -1;
-    e->clearing = !e->plan->contraction->accumulate || e->plan->contraction->to_result;
+    e->clearing = !e->plan->contraction->accumulate || needs_finish(e->plan);
     if (e->clearing)
         emit_outer(e, at);
     e->clearing = false;
@@ -439,134 +490,35 @@ static void emit_outer(Emission *e, int at) {
     }
 }
 
-/* ---- The order of the loops ---- */
-
-/* Lists the reduced or the other dimensions in the given order, parts behind what they are parts
- * of, lanes of blocks last. */
-static int list_dims(const ContractionPlan *plan, bool reduce, int *list) {
-    int count = 0;
-    for (int lanes = 0; lanes < 2; lanes++)
-        for (int origin = 0; origin < plan->contraction->dim_count; origin++)
-            for (int d = origin; d < plan->dim_count;
-                 d = d < plan->contraction->dim_count ? plan->contraction->dim_count : d + 1)
-                if (plan->dims[d].origin == origin && plan->dims[d].reduce == reduce &&
-                    plan->dims[d].lanes == (lanes == 1))
-                    list[count++] = d;
-    return count;
-}
-
-/* Moves a dimension to another place in the order. */
-static void move_to(Emission *e, int d, int to) {
-    int at = 0;
-    while (e->outer[at] != d)
-        at++;
-    for (; at < to; at++)
-        e->outer[at] = e->outer[at + 1];
-    for (; at > to; at--)
-        e->outer[at] = e->outer[at - 1];
-    e->outer[to] = d;
-}
-
-/* Whether all the vectors that are read again for every position, the weights, stay in the cache.
- */
-static bool vectors_stay_cached(const ContractionPlan *plan) {
-    const Tensor *tensor = plan->side[plan->tile.vector_side].operand->tensor;
-    return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE;
-}
-
-/* Where the loop over blocks of channels goes if not all the weights stay in the cache: outside of
- * the batch, so that each weight is read once; or, where that would read more, since the positions
- * of an image are read again for every block, inside the batch; or, where an image is too large to
- * stay in the cache either, inside its lines, next to the rows. */
-static int place_of_blocks(const Emission *e) {
-    const ContractionPlan *plan = e->plan;
-    const Tile *tile = &plan->tile;
-    const Tensor *image = plan->side[!tile->vector_side].operand->tensor;
-    const Tensor *vectors = plan->side[tile->vector_side].operand->tensor;
-    int64_t blocks = plan->dims[tile->column_dim].extent / tile->columns;
-    int behind_batch = 0;
-    for (int i = 0; i < e->outer_count; i++)
-        if (plan->dims[e->outer[i]].batch)
-            behind_batch = i + 1;
-    if (!image->per_example || plan->dims[tile->row_dim].batch ||
-        image->elements * blocks <= vectors->elements)
-        return 0;
-    if (image->elements * (int64_t)sizeof(float) > 2 * SECOND_LEVEL_CACHE)
-        return e->outer_count - 1;
-    return behind_batch;
-}
-
-/* The given order, but
- *   - a tiled batch comes last: then the weights are read once for all examples;
- *   - blocks of channels go inside the positions, so that these are read once, if all the weights
- *     stay in the cache, and else further out. */
-static void order_outer(Emission *e) {
-    const ContractionPlan *plan = e->plan;
-    const Tile *tile = &plan->tile;
-    int all[MAX_PLAN_DIMS], count = list_dims(plan, false, all);
-    bool blocks = tile->form == TILE_BROADCAST && tile->column_dim >= 0;
-    bool whole_vector = tile->form == TILE_LANES || blocks;
-    for (int i = 0; i < count; i++)
-        if (!whole_vector || all[i] != tile->vector_dim)
-            e->outer[e->outer_count++] = all[i];
-    if (whole_vector)
-        e->dims[tile->vector_dim] = integer(e->b, 0);
-    if (tile->row_dim < 0)
-        return;
-    if (plan->dims[tile->row_dim].batch)
-        move_to(e, tile->row_dim, e->outer_count - 1);
-    const Tensor *vectors = plan->side[tile->vector_side].operand->tensor;
-    if (!blocks || tile->in_parts || vectors->per_example)
-        return;
-    int place = vectors_stay_cached(plan) ? e->outer_count - 1 : place_of_blocks(e);
-    move_to(e, tile->column_dim, place);
-    if (place == e->outer_count - 1)
-        move_to(e, tile->row_dim, place);
-}
-
-/* The reduced dims from which on one accumulator can take all the additions. */
-static int find_first_inner(const Emission *e) {
-    double chain = 1;
-    int first = e->reduced_count;
-    for (int i = e->reduced_count - 1; i >= 0; i--) {
-        const PlanDim *dim = &e->plan->dims[e->reduced[i]];
-        if (e->plan->tile.in_parts && !dim->in_part)
-            break;
-        double shorter = chain;
-        chain *= (double)dim->extent;
-        if (!e->plan->tile.in_parts && chain > LONGEST_CHAIN && shorter >= SHORTEST_CHAIN)
-            break;
-        first = i;
-    }
-    return first;
-}
-
-/* Shares of the results go outside the parts of the sum; returns how many loops that are. */
-static int move_shares(Emission *e) {
-    int count = 0;
-    for (int i = 0; i < e->outer_count; i++)
-        if (e->plan->dims[e->outer[i]].share)
-            move_to(e, e->outer[i], count++);
-    return count;
-}
+/* ---- The whole contraction ---- */
 
 /* Where parts are added up: the result itself, or scratch in the same order if the node's fused
  * followers want finished values. */
 static void make_result(ContractionPlan *plan) {
     Tensor *tensor = plan->result.operand->tensor;
+    int64_t lanes = plan->tile.sums_lanes_last ? plan->lowering->options->vector_length : 1;
+    for (int d = 0; d < plan->dim_count; d++)
+        plan->result.coefficient[d] *= lanes;
+    plan->result.base *= lanes;
     plan->result.buffer =
-        plan->contraction->to_result
-            ? lower_scratch(plan->lowering, "sums", tensor->per_example, tensor->storage)
+        needs_finish(plan)
+            ? lower_scratch(plan->lowering, "sums", tensor->per_example, tensor->storage * lanes)
             : lower_buffer(plan->lowering, tensor);
 }
 
 static void emit_finish(Emission *e) {
     ContractionPlan *plan = e->plan;
-    int list[MAX_PLAN_DIMS], count = list_dims(plan, false, list), opened = 0;
+    int list[MAX_PLAN_DIMS], count = contraction_list_dims(plan, false, list), opened = 0;
     for (int i = 0; i < count; i++)
         e->dims[list[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, list[i], &opened);
     Expr *offset = side_offset(e, &plan->result);
-    contraction_finish(plan, e->dims, load_at(e->b, plan->result.buffer, 1, &offset));
+    Expr *sum = load_at(e->b, plan->result.buffer, 1, &offset);
+    if (plan->tile.sums_lanes_last) {
+        sum->type = TYPE_VECTOR;
+        Expr *lanes = declare(e->b, "lanes", TYPE_VECTOR, sum);
+        sum = call(e->b, TYPE_REAL, "VECTOR_SUM", 1, &lanes);
+    }
+    contraction_finish(plan, e->dims, sum);
     close_blocks(e->b, opened);
 }
 
@@ -575,14 +527,14 @@ void contraction_emit_tiled(ContractionPlan *plan) {
     e.length = plan->lowering->options->vector_length;
     e.rows = e.lines = e.columns = 1;
     e.lanes = e.length;
-    order_outer(&e);
-    e.reduced_count = list_dims(plan, true, e.reduced);
-    e.first_inner = find_first_inner(&e);
-    e.first_part = move_shares(&e);
+    contraction_order_outer(&e);
+    e.reduced_count = contraction_list_dims(plan, true, e.reduced);
+    e.first_inner = contraction_first_inner(&e);
+    e.first_part = contraction_move_shares(&e);
     prepare_sides(&e);
     if (plan->tile.in_parts || plan->tile.stored_directly)
         make_result(plan);
     emit_outer(&e, 0);
-    if (plan->tile.in_parts && plan->contraction->to_result)
+    if (plan->tile.in_parts && needs_finish(plan))
         emit_finish(&e);
 }

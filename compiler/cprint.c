@@ -4,9 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-/* Operations below which a parallel loop costs more than it gains: waking the threads takes some
- * microseconds, in which one of them does about this much. */
-#define PARALLEL_THRESHOLD 40000.0
+/* Operations below which a parallel loop costs more than it gains: two microseconds of one thread
+ * of a fast core. With one thread alone OpenMP takes 0.3 for such a loop, with several it takes one
+ * or more. */
+#define PARALLEL_THRESHOLD 100000.0
 
 /* Local arrays of at least as many reals start at a cache line: whole vectors are read from them.
  */

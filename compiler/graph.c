@@ -184,20 +184,36 @@ static void make_parameters(Graph *graph, LayerTensors *tensors, const Layer *la
         tensors->connections = connection_tensor(graph, layer);
 }
 
-/* Trainable tensors first: they have a place in the optimizer's state as well. */
-static void place_parameters(Graph *graph, LayerTensors *tensors) {
+/* Reals that fill lines of the cache, whatever the size of one. */
+#define LINE_REALS 16
+
+static bool fills_lines(const Tensor *parameter) {
+    return parameter->elements % LINE_REALS == 0;
+}
+
+/* Those of one role that do or do not fill lines, in the order of the layers. */
+static void place_some(Graph *graph, LayerTensors *tensors, bool running, bool lines) {
     const Network *network = graph->network;
-    for (int running = 0; running < 2; running++) {
-        for (int i = 0; i < network->layer_count; i++) {
-            const Layer *layer = network->layers[i];
-            for (int p = 0; p < layer->parameter_count; p++) {
-                if ((layer->parameters[p].role == PARAMETER_RUNNING) != running)
-                    continue;
-                Tensor *parameter = tensors[i].parameters[p];
-                parameter->offset = graph->parameter_size;
-                graph->parameter_size += parameter->elements;
-            }
+    for (int i = 0; i < network->layer_count; i++) {
+        const Layer *layer = network->layers[i];
+        for (int p = 0; p < layer->parameter_count; p++) {
+            Tensor *parameter = tensors[i].parameters[p];
+            if ((layer->parameters[p].role == PARAMETER_RUNNING) != running ||
+                fills_lines(parameter) != lines)
+                continue;
+            parameter->offset = graph->parameter_size;
+            graph->parameter_size += parameter->elements;
         }
+    }
+}
+
+/* Trainable tensors first: they have a place in the optimizer's state as well. Among them first
+ * those that fill whole lines, so that the vectors of all of these lie within lines: each that lies
+ * across two would cost two reads. */
+static void place_parameters(Graph *graph, LayerTensors *tensors) {
+    for (int running = 0; running < 2; running++) {
+        place_some(graph, tensors, running, true);
+        place_some(graph, tensors, running, false);
         if (!running)
             graph->trainable_size = graph->parameter_size;
     }

@@ -396,13 +396,15 @@ int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors,
     return count;
 }
 
+#define TRANSPOSE_WORK 4 /* operations that take as long as it takes for each element */
+
 void lower_transpose(Lowering *lowering, const VectorRows *to, const VectorRows *from) {
     Builder *b = lowering->builder;
     int64_t length = lowering->options->vector_length;
     Expr *arguments[4] = {load_at(b, to->buffer, 1, &to->first), integer(b, to->step),
                           load_at(b, from->buffer, 1, &from->first), integer(b, from->step)};
     Expr *transpose = call(b, TYPE_VECTOR, "VECTOR_TRANSPOSE", 4, arguments);
-    transpose->integer = length * length;
+    transpose->integer = TRANSPOSE_WORK * length * length;
     call_statement(b, transpose);
     to->buffer->written = true;
 }

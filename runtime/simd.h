@@ -29,6 +29,7 @@ typedef real vector;
 #define VECTOR_STORE(pointer, value) (*(real *)(pointer) = (value))
 #define VECTOR_SET(number) ((real)(number))
 #define VECTOR_ZERO ((real)0)
+#define VECTOR_HOLD(value) ((void)(value))
 #define VECTOR_PREFETCH(element) ((void)sizeof(element)) /* reads nothing */
 #define VECTOR_PREFETCH_FAR VECTOR_PREFETCH
 
@@ -54,6 +55,17 @@ typedef real vector_in_memory
 /* number - 0 is exact for every number, -0 and NaN among them, and costs no instruction. */
 #define VECTOR_SET(number) ((real)(number) - (vector){0})
 #define VECTOR_ZERO ((vector){0})
+/* Keeps a value that was loaded for several uses in its register. gcc reads it again from memory
+ * for each of them if it can tell that this gives the same: no instruction more, but more loads
+ * than a core can do beside its multiply-adds. */
+#if (VECTOR_BYTES == 64 && defined(__AVX512F__)) || (VECTOR_BYTES == 32 && defined(__AVX__)) ||    \
+    (VECTOR_BYTES == 16 && defined(__SSE2__))
+#define VECTOR_HOLD(value) __asm__("" : "+v"(value))
+#elif VECTOR_BYTES == 16 && defined(__aarch64__)
+#define VECTOR_HOLD(value) __asm__("" : "+w"(value))
+#else
+#define VECTOR_HOLD(value) ((void)(value))
+#endif
 /* Asks for the cache line of an element, which may lie behind the end of its array; the far one
  * leaves it in the second-level cache. */
 #define VECTOR_PREFETCH(element) __builtin_prefetch(&(element))

@@ -207,10 +207,10 @@ static void test_loop_hints(void **state) {
     loop->parallel_work = 1e9;
     assert_string_equal(body(f), arena_format(f->arena, "PARALLEL_FOR\n%s", plain));
     loop->parallel_work = 10000;
-    assert_string_equal(body(f), arena_format(f->arena, "PARALLEL_FOR_IF(batch >= 4)\n%s", plain));
+    assert_string_equal(body(f), arena_format(f->arena, "PARALLEL_FOR_IF(batch >= 10)\n%s", plain));
     loop->collapse = 2;
     assert_string_equal(
-        body(f), arena_format(f->arena, "PARALLEL_FOR_COLLAPSE_IF(2, batch >= 4)\n%s", plain));
+        body(f), arena_format(f->arena, "PARALLEL_FOR_COLLAPSE_IF(2, batch >= 10)\n%s", plain));
     loop->parallel_work = 10;
     assert_string_equal(body(f), plain);
     loop->parallel = false;

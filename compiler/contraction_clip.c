@@ -1,0 +1,128 @@
+/* Terms that are padding for all results of a tile are left out: the taps of a window's axis that
+ * lie outside of the tensor. Where the windows are large against the tensor, as for the gradient of
+ * a convolution without padding, that is up to half of all terms. */
+#include "contraction_emission.h"
+
+#define LEAST_SHARE 0.125 /* of the terms: fewer are not worth loops of changing length */
+
+/* The index along an axis of an operand is step*d + (what the outer dimension gives) + constant. */
+typedef struct Clip {
+    const AxisMap *map;
+    int64_t extent; /* of the axis */
+    int64_t step;   /* 1 or -1 */
+    int outer;
+    int64_t outer_step;
+} Clip;
+
+static int64_t step_of(const ContractionPlan *plan, const AxisMap *map, int d) {
+    return map->coefficient[plan->dims[d].origin] * plan->dims[d].scale;
+}
+
+/* Whether d and one outer dimension alone run along the axis, and leave the tensor there. */
+static bool clips_axis(const ContractionPlan *plan, const Operand *operand, int axis, int d,
+                       Clip *clip) {
+    const AxisMap *map = &operand->axis[axis];
+    int64_t extent = operand_axis_extent(plan, operand, axis);
+    *clip = (Clip){.map = map, .extent = extent, .step = step_of(plan, map, d), .outer = -1};
+    bool steps = clip->step == 1 || clip->step == -1;
+    if (!steps || map->divisor > 1 || !axis_range(plan, map, extent).guarded)
+        return false;
+    for (int other = 0; other < plan->dim_count; other++) {
+        int64_t step = step_of(plan, map, other);
+        if (other == d || step == 0 || plan->dims[other].extent == 1)
+            continue;
+        if (clip->outer >= 0 || plan->dims[other].reduce || plan->dims[other].batch)
+            return false;
+        clip->outer = other;
+        clip->outer_step = step;
+    }
+    return clip->outer >= 0;
+}
+
+static bool find_clip(const ContractionPlan *plan, int d, Clip *clip) {
+    bool in_steps = plan->dims[d].batch || d == plan->tile.vector_dim;
+    for (int s = 0; s < 2 && !in_steps; s++) {
+        const Operand *operand = plan->side[s].operand;
+        for (int axis = operand->tensor->per_example; axis < operand_axis_count(operand); axis++)
+            if (clips_axis(plan, operand, axis, d, clip))
+                return true;
+    }
+    return false;
+}
+
+/* Consecutive indices of an outer dimension that a block of the given size has. */
+static int64_t span(const Tile *tile, int d, int rows, int lines, int columns, int64_t lanes) {
+    return d == tile->row_dim      ? rows
+           : d == tile->line_dim   ? lines
+           : d == tile->column_dim ? columns
+           : d == tile->vector_dim ? lanes
+                                   : 1;
+}
+
+/* The first and the last index along the axis, of a block that starts at `first`, for d = 0. */
+static void axis_bounds(const Clip *clip, int64_t first, int64_t count, int64_t *low,
+                        int64_t *high) {
+    int64_t start = clip->map->constant + clip->outer_step * first;
+    int64_t reach = clip->outer_step * (count - 1);
+    *low = start + (reach < 0 ? reach : 0);
+    *high = start + (reach > 0 ? reach : 0);
+}
+
+/* Trips on average of the loop over d if it is clipped for each block of the tile. */
+static double average_trips(const ContractionPlan *plan, const Clip *clip, int d) {
+    const Tile *tile = &plan->tile;
+    int64_t count = span(tile, clip->outer, tile->rows, tile->lines, tile->columns,
+                         (int64_t)tile->columns * plan->lowering->options->vector_length);
+    int64_t trips = 0, blocks = 0, extent = plan->dims[d].extent, low, high;
+    for (int64_t first = 0; first < plan->dims[clip->outer].extent; first += count, blocks++) {
+        axis_bounds(clip, first, count, &low, &high);
+        int64_t begin = clip->step < 0 ? low - (clip->extent - 1) : -high;
+        int64_t end = clip->step < 0 ? high + 1 : clip->extent - low;
+        begin = begin > 0 ? begin : 0;
+        end = end < extent ? end : extent;
+        trips += end > begin ? end - begin : 0;
+    }
+    return (double)trips / (double)blocks;
+}
+
+/* Whichever of an index and a constant is larger, or smaller. */
+static Expr *bounded(Builder *b, Expr *index, int64_t bound, bool larger) {
+    if (index->kind == EXPR_INTEGER)
+        return (index->integer > bound) == larger ? index : integer(b, bound);
+    Expr *limit = integer(b, bound);
+    return choose(b, larger ? greater(b, index, limit) : less(b, index, limit), index, limit);
+}
+
+static void clip_dim(Emission *e, int d, const Clip *clip) {
+    Builder *b = e->b;
+    int64_t extent = e->plan->dims[d].extent, low, high;
+    int64_t count = span(&e->plan->tile, clip->outer, e->rows, e->lines, e->columns, e->lanes);
+    axis_bounds(clip, 0, count, &low, &high);
+    Expr *moved = times(b, e->dims[clip->outer], integer(b, clip->outer_step));
+    bool down = clip->step < 0;
+    Expr *begin = down ? plus(b, moved, integer(b, low - (clip->extent - 1)))
+                       : minus(b, integer(b, -high), moved);
+    Expr *end = down ? plus(b, moved, integer(b, high + 1))
+                     : minus(b, integer(b, clip->extent - low), moved);
+    Range *range = &e->clipped[d];
+    const char *letter = e->plan->dims[d].letter;
+    range->begin = bounded(b, begin, 0, true);
+    range->end = bounded(b, end, extent, false);
+    if (range->begin->kind != EXPR_INTEGER)
+        range->begin =
+            declare(b, arena_format(b->arena, "%s_begin", letter), TYPE_INDEX, range->begin);
+    if (range->end->kind != EXPR_INTEGER)
+        range->end = declare(b, arena_format(b->arena, "%s_end", letter), TYPE_INDEX, range->end);
+    range->trips = average_trips(e->plan, clip, d);
+}
+
+void contraction_clip(Emission *e) {
+    for (int i = 0; i < e->reduced_count; i++) {
+        int d = e->reduced[i];
+        Clip clip;
+        e->clipped[d] = (Range){NULL, NULL, 0};
+        if (find_clip(e->plan, d, &clip) &&
+            average_trips(e->plan, &clip, d) <= (1 - LEAST_SHARE) * (double)e->plan->dims[d].extent)
+            clip_dim(e, d, &clip);
+    }
+}
