@@ -15,7 +15,7 @@
 #define CYCLES_PER_HELD_SCALAR 0.03
 #define CYCLES_PER_HELD_VECTOR 0.1
 #define FIRST_LEVEL_CACHE 32768       /* bytes of one core's that an operand may fill */
-#define CYCLES_PER_STREAMED_REAL 0.25 /* from the second level */
+#define CYCLES_PER_STREAMED_REAL 0.26 /* from the second level */
 #define CYCLES_PER_NEW_VECTOR 2.0     /* the same for vectors, where all of a line is used */
 #define CYCLES_PER_NEXT_VECTOR 1.5    /* and where they lie in order */
 #define CYCLES_PER_COPIED_ELEMENT 1.5

@@ -306,17 +306,19 @@ static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
     }
 }
 
-#define BRIEF 112 /* multiply-adds */
+#define BRIEF 112    /* multiply-adds; half as many where C compilers soon run out of registers */
+#define WIDE_FILE 32 /* registers */
 
 /* The innermost loop is so short that counting would cost more than the code of all its steps. Not
  * with chains, whose loads C compilers would bring out of their order then. */
 static bool is_brief(const Emission *e, int d) {
+    int64_t most = e->plan->lowering->options->registers >= WIDE_FILE ? BRIEF : BRIEF / 2;
     const Tile *tile = &e->plan->tile;
     const PlanDim *dim = &e->plan->dims[d];
     int64_t step = tile->form == TILE_DOT && d == tile->vector_dim ? e->length : 1;
     bool constant = !dim->batch && !e->clipped[d].end;
     return constant && tile->chains <= 1 &&
-           dim->extent / step * e->rows * e->lines * e->columns <= BRIEF;
+           dim->extent / step * e->rows * e->lines * e->columns <= most;
 }
 
 /* The sums of a result's chains to its first. */
