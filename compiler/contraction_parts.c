@@ -79,7 +79,8 @@ static void split_results(ContractionPlan *plan) {
     int order[2] = {tile->column_dim, -1};
     for (int d = 0; d < plan->dim_count; d++)
         if (!plan->dims[d].reduce && d != tile->vector_dim && d != tile->row_dim &&
-            d != tile->column_dim && order[1] < 0 && plan->dims[d].extent > 1)
+            d != tile->column_dim && d != tile->line_dim && order[1] < 0 &&
+            plan->dims[d].extent > 1)
             order[1] = d;
     bool swap = order[0] < 0 || (order[1] >= 0 && operand_elements(plan, order[1]) >
                                                       operand_elements(plan, order[0]));
@@ -111,7 +112,8 @@ static void split_sums(ContractionPlan *plan) {
     }
     for (int d = 0; d < plan->dim_count && made == 1; d++) {
         int split = d;
-        if (!plan->dims[d].reduce && d != tile->row_dim && d != tile->column_dim)
+        if (!plan->dims[d].reduce && d != tile->row_dim && d != tile->column_dim &&
+            d != tile->line_dim)
             made = split_shares(plan, &split, 1, shares);
     }
 }

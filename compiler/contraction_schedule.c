@@ -364,7 +364,9 @@ static void try_lines(const ContractionPlan *plan, Tile tile, const TileVisitor 
     const Side *vectors = &plan->side[tile.vector_side], *other = &plan->side[!tile.vector_side];
     int64_t rows = plan->dims[tile.row_dim].extent;
     int64_t columns = tile.column_dim >= 0 ? plan->dims[tile.column_dim].extent : 1;
-    if (rows * 2 > MAX_ROWS || plan->dims[tile.row_dim].batch || !plan->contraction->to_result)
+    bool small =
+        plan->contraction->to_result || other->operand->tensor->layout.blocked_axis == NOT_BLOCKED;
+    if (rows * 2 > MAX_ROWS || plan->dims[tile.row_dim].batch || !small)
         return;
     tile.rows = (int)rows;
     for (int d = 0; d < plan->dim_count; d++) {

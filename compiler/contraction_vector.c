@@ -229,18 +229,18 @@ static void emit_store(Emission *e, Buffer *sum, bool add) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     int opened = 0;
-    Expr *u = open_unrolled(b, "u", e->rows, &opened);
-    Expr *row = shift_dim(e, tile->row_dim, u);
+    Rows rows;
+    Expr *row = open_rows(e, true, &rows, &opened);
     Expr *t = open_unrolled(b, "t", e->columns, &opened);
     Expr *column = shift_dim(e, tile->column_dim, t);
-    Expr *place[2] = {u, t};
+    Expr *place[2] = {row, t};
     Expr *vector = sum ? load_at(b, sum, 2, place) : call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL);
     Expr *offset = side_offset(e, &e->plan->result);
     if (tile->column_dim < 0)
         offset = plus(b, offset, times(b, t, integer(b, e->length)));
     store_at(b, e->plan->result.buffer, 1, &offset, vector, add);
     restore_dim(e, tile->column_dim, column);
-    restore_dim(e, tile->row_dim, row);
+    close_rows(e, &rows);
     close_blocks(b, opened);
 }
 

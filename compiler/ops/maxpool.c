@@ -13,6 +13,7 @@ static const char *const maxpool_samples[] = {
     "CONV(16, 2x2) - RELU - MAXPOOL(2x2) - FC(3)",
     "input 2x9x9 net = CONV(16, 1x1) - MAXPOOL(5x5, stride=3, pad=2, round=ceil) - FC(3)",
     "input 1x5x5x5 net = CONV(2, 2) - MAXPOOL(2) - FC(3)",
+    "input 1x1030 net = CONV(16, 1) - MAXPOOL(3, stride=2, round=floor) - FC(3)", /* a long row */
     NULL};
 
 const OpDef op_maxpool = {.name = "MAXPOOL",
