@@ -332,21 +332,20 @@ static void load_row(Maximum *m, const Row *row) {
     close_blocks(b, columns + lanes);
 }
 
-/* The number in its window of the first element in the row. */
-static Expr *number_of_row(Maximum *m, Expr *const *input) {
+/* The number in its window of the first element in the row; offsets are those in the window along
+ * the other axes. */
+static Expr *number_of_row(Maximum *m, Expr *const *offset) {
     Builder *b = m->lowering->builder;
     Expr *number = integer(b, 0);
-    for (int axis = 0; axis < m->window->rank; axis++) {
-        Expr *offset = axis < last_axis(m) ? offset_in_window(m, axis, input) : integer(b, 0);
-        number = plus(b, times(b, number, integer(b, m->window->kernel[axis])), offset);
-    }
-    return number;
+    for (int axis = 0; axis < last_axis(m); axis++)
+        number = plus(b, times(b, number, integer(b, m->window->kernel[axis])), offset[axis]);
+    return times(b, number, integer(b, m->window->kernel[last_axis(m)]));
 }
 
-static void hand_back_row(Maximum *m, const Row *row, Expr **input) {
+static void hand_back_row(Maximum *m, const Row *row, Expr *const *offset, Expr **input) {
     Builder *b = m->lowering->builder;
     int axis = last_axis(m);
-    Expr *first = number_of_row(m, input);
+    Expr *first = number_of_row(m, offset);
     Expr *tap = open_loop(b, LOOP_SERIAL, "tap", m->window->kernel[axis]);
     Expr *number = declare(b, "number", TYPE_LABEL, plus(b, first, tap));
     int opened = 1 + open_columns(m) + open_lanes(m);
@@ -394,24 +393,24 @@ static void gather_tiles(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
     Row row = {.sums = NULL};
-    Expr *input[MAX_AXES];
+    Expr *input[MAX_AXES], *offset[3];
     int opened = open_blocks(&m, lowering, node, true, true), last = last_axis(&m);
     opened += pooling_open_outputs(lowering, m.window, 0, last, m.output);
     declare_row(&m, &row);
     load_row(&m, &row);
     for (int axis = 0; axis < last; axis++, opened++) {
-        Expr *offset = open_loop(b, LOOP_SERIAL, letters[axis], m.window->kernel[axis]);
+        offset[axis] = open_loop(b, LOOP_SERIAL, letters[axis], m.window->kernel[axis]);
         Expr *begin = times(b, m.output[AXIS_SPACE + axis], integer(b, m.window->stride[axis]));
-        input[AXIS_SPACE + axis] = plus(b, begin, offset);
+        input[AXIS_SPACE + axis] = plus(b, begin, offset[axis]);
     }
-    hand_back_row(&m, &row, input);
+    hand_back_row(&m, &row, offset, input);
     close_blocks(b, opened);
 }
 
 static void gather_rows(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
-    Expr *input[MAX_AXES];
+    Expr *input[MAX_AXES], *offset[3];
     int opened = open_blocks(&m, lowering, node, true, true), last = last_axis(&m);
     const char *const *letters = axis_letters(node->dx->rank);
     for (int axis = 0; axis < last; axis++, opened++)
@@ -423,7 +422,9 @@ static void gather_rows(Lowering *lowering, const Node *node) {
     int windows = pooling_open_covering(lowering, m.window, last, LOOP_SERIAL, input, m.output);
     declare_row(&m, &row);
     load_row(&m, &row);
-    hand_back_row(&m, &row, input);
+    for (int axis = 0; axis < last; axis++)
+        offset[axis] = offset_in_window(&m, axis, input);
+    hand_back_row(&m, &row, offset, input);
     close_blocks(b, windows);
     each_sum(&m, &row, input, m.window->input[last], true);
     close_blocks(b, opened);
