@@ -53,7 +53,7 @@ static bool is_large(const ContractionPlan *plan, const Tensor *tensor) {
 static bool step_through_rows(const Emission *e, Side *side) {
     int64_t row = side->coefficient[e->plan->tile.row_dim];
     side->coefficient[innermost(e)] = row;
-    return row >= CACHE_LINE;
+    return row >= LINE_REALS;
 }
 
 /* The rows of the other operand in the next block of channels. */
@@ -139,7 +139,7 @@ static void point_to_results(Emission *e, Prefetches *prefetches) {
 /* ---- Parts of a sum: each step asks for what the same step of the next part will read ---- */
 
 static bool find_next_part(const Emission *e, const Side *side, Side *next) {
-    if (!is_large(e->plan, side->operand->tensor) || side->coefficient[innermost(e)] < CACHE_LINE)
+    if (!is_large(e->plan, side->operand->tensor) || side->coefficient[innermost(e)] < LINE_REALS)
         return false;
     *next = *side;
     next->base += side->coefficient[e->reduced[e->first_inner - 1]];

@@ -63,7 +63,7 @@ static StepLoads step_loads(const ContractionPlan *plan, const Tile *tile, int r
         bool batch = row && plan->dims[tile->row_dim].batch;
         loads.scalars = row && other->coefficient[tile->row_dim] ? rows : 1;
         loads.vectors = (row && vectors->coefficient[tile->row_dim] ? rows : 1) * columns;
-        loads.scalars *= apart >= FAR ? FAR_LOAD : apart >= CACHE_LINE ? SCATTERED_LOAD : 1;
+        loads.scalars *= apart >= FAR ? FAR_LOAD : apart >= LINE_REALS ? SCATTERED_LOAD : 1;
         loads.vectors *= batch ? SCATTERED_LOAD : 1;
         return loads;
     }

@@ -184,9 +184,6 @@ static void make_parameters(Graph *graph, LayerTensors *tensors, const Layer *la
         tensors->connections = connection_tensor(graph, layer);
 }
 
-/* Reals that fill lines of the cache, whatever the size of one. */
-#define LINE_REALS 16
-
 static bool fills_lines(const Tensor *parameter) {
     return parameter->elements % LINE_REALS == 0;
 }

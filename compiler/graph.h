@@ -29,6 +29,9 @@ typedef enum TensorRole {
 #define BATCH_AXIS (-2) /* examples in blocks: the largest batch is a multiple of one */
 
 /* How the elements of a tensor lie in memory. Dense is C order, the last axis contiguous. */
+/* Of a line of the caches, in single precision. */
+#define LINE_REALS 16
+
 typedef struct Layout {
     /* NOT_BLOCKED, BATCH_AXIS, or the axis of Tensor.extent whose elements lie in blocks of
      * `block`, innermost: index i contributes (i/block)*stride + i%block. Its extent is a multiple

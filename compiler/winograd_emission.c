@@ -1,6 +1,5 @@
 #include "winograd_emission.h"
 
-#define LINE_REALS 16 /* of the caches, in single precision */
 #define TILES_AHEAD 3 /* as many hide the way to memory */
 
 /* ---- Small pieces ---- */

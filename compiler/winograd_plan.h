@@ -11,6 +11,8 @@
  *                            taps     [slab][point][dy block][tile][V]
  *                            sums     [point][dy block / columns][x channel][columns][V]
  *
+ * Points lie an odd number of cache lines apart (winograd_point_stride).
+ *
  * Slabs are worked on in portions of `portion` slabs, whose scratch stays in the cache. With
  * `slots` > 1 each of that many equal parts of the tiles has its own scratch, and threads share the
  * slots; with one slot the threads share the loops within a portion. Filters that are too many for
