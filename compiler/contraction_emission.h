@@ -53,7 +53,6 @@ Expr *load_vector(Emission *e, const Side *side, Expr *column);
 void contraction_clip(Emission *e);
 
 /* What the steps of a tile's innermost loop ask the caches for (contraction_prefetch.c). */
-#define MAX_NEAR_TENSORS 4
 typedef struct Prefetch {
     Side from; /* a pointer; in each step what lies at its index of the innermost loop, */
     int count; /* and so often that at a distance from it */

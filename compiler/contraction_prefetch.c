@@ -44,11 +44,6 @@ static int innermost(const Emission *e) {
     return e->reduced[e->reduced_count - 1];
 }
 
-static bool is_large(const ContractionPlan *plan, const Tensor *tensor) {
-    double bytes = (double)tensor->storage * plan->lowering->options->max_batch * sizeof(float);
-    return tensor->per_example && bytes > SECOND_LEVEL_CACHE;
-}
-
 /* Lets the innermost index stand for the rows; false where a row's lines are not its own. */
 static bool step_through_rows(const Emission *e, Side *side) {
     int64_t row = side->coefficient[e->plan->tile.row_dim];
@@ -64,7 +59,7 @@ static bool find_next_scalars(const Emission *e, int from, Side *next) {
     for (int i = from; i < e->reduced_count - 1; i++)
         if (plan->dims[e->reduced[i]].origin == plan->dims[innermost(e)].origin)
             block = e->reduced[i];
-    if (block < 0 || !is_large(plan, scalars->operand->tensor))
+    if (block < 0 || !lower_is_large(plan->lowering, scalars->operand->tensor))
         return false;
     *next = *scalars;
     next->base += next->coefficient[block];
@@ -78,7 +73,7 @@ static bool find_results(const Emission *e, Tensor *tensor, Side *results) {
     const Tensor *like = operand.tensor;
     bool alike = tensor->layout.blocked_axis == like->layout.blocked_axis &&
                  tensor->layout.block == like->layout.block && tensor_same_extents(tensor, like);
-    if (!alike || !is_large(plan, tensor))
+    if (!alike || !lower_is_large(plan->lowering, tensor))
         return false;
     AxisLayout axes[MAX_AXES];
     operand.tensor = tensor;
@@ -139,7 +134,8 @@ static void point_to_results(Emission *e, Prefetches *prefetches) {
 /* ---- Parts of a sum: each step asks for what the same step of the next part will read ---- */
 
 static bool find_next_part(const Emission *e, const Side *side, Side *next) {
-    if (!is_large(e->plan, side->operand->tensor) || side->coefficient[innermost(e)] < LINE_REALS)
+    if (!lower_is_large(e->plan->lowering, side->operand->tensor) ||
+        side->coefficient[innermost(e)] < LINE_REALS)
         return false;
     *next = *side;
     next->base += side->coefficient[e->reduced[e->first_inner - 1]];

@@ -396,6 +396,11 @@ int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors,
     return count;
 }
 
+bool lower_is_large(const Lowering *lowering, const Tensor *tensor) {
+    double bytes = (double)tensor->storage * lowering->options->max_batch * sizeof(float);
+    return tensor->per_example && bytes > SECOND_LEVEL_CACHE;
+}
+
 #define TRANSPOSE_WORK 4 /* operations that take as long as it takes for each element */
 
 void lower_transpose(Lowering *lowering, const VectorRows *to, const VectorRows *from) {

@@ -77,7 +77,11 @@ Expr *example_blocks(Builder *b, int64_t block);
 void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value);
 /* The tensors that this reads and writes at the same index, at most `capacity`; returns how many.
  */
+#define MAX_NEAR_TENSORS 4
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);
+#define SECOND_LEVEL_CACHE (1 << 20) /* bytes of one core's that an operand may fill */
+/* Whether the examples of the largest batch are more than that. */
+bool lower_is_large(const Lowering *lowering, const Tensor *tensor);
 /* Rows of a vector each, `step` reals apart. */
 typedef struct VectorRows {
     Buffer *buffer;

@@ -138,6 +138,26 @@ static void hand_over(const ResultEmission *r, const TilePlace *place, Expr *blo
     close_blocks(b, 3);
 }
 
+/* Asks for the lines that a tile some way ahead is handed over to, and for what is read there. */
+static void prefetch_results(const ResultEmission *r, const TilePlace *current, Expr *block) {
+    WinogradEmission *e = r->e;
+    Builder *b = e->b;
+    Tensor *tensors[MAX_NEAR_TENSORS];
+    int count = lower_result_tensors(e->lowering, e->plan->node, tensors, MAX_NEAR_TENSORS);
+    TilePlace place = winograd_tile_ahead(e, current);
+    Expr *i = open_loop(b, LOOP_SERIAL, "i", e->plan->step);
+    Expr *j = open_loop(b, LOOP_SERIAL, "j", e->plan->step);
+    Expr *index[MAX_AXES] = {place.n, blocked_index(b, block, integer(b, 0), e->plan->length),
+                             plus(b, place.row, i), plus(b, place.column, j)};
+    for (int k = 0; k < count; k++) {
+        if (!lower_is_large(e->lowering, tensors[k]))
+            continue;
+        Expr *element = tensor_load(e->lowering, tensors[k], index);
+        call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &element));
+    }
+    close_blocks(b, 2);
+}
+
 static void transform_back(WinogradEmission *e, Buffer *products) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
@@ -149,6 +169,7 @@ static void transform_back(WinogradEmission *e, Buffer *products) {
     Expr *first =
         winograd_slab_offset(e, &(WinogradPlace){slab, integer(b, 0), block}, plan->result_blocks);
     r.from = declare(b, "from", TYPE_INDEX, plus(b, first, times(b, i, integer(b, plan->length))));
+    prefetch_results(&r, &place, block);
     Buffer *half = winograd_declare_half(b, &e->matrices.output);
     winograd_first_half(b, &e->matrices.output, half, product_vector, &r);
     int64_t extent[2] = {(int64_t)plan->step * plan->step, plan->length};

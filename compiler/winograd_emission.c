@@ -131,6 +131,12 @@ TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i) {
     return place_of_tile(e, number_of_tile(e, slab, i));
 }
 
+TilePlace winograd_tile_ahead(WinogradEmission *e, const TilePlace *current) {
+    Builder *b = e->b;
+    Expr *last = minus(b, e->total, integer(b, 1));
+    return place_of_tile(e, minimum(b, plus(b, current->number, integer(b, TILES_AHEAD)), last));
+}
+
 /* ---- Transforms ---- */
 
 static Expr *add_product(Builder *b, Expr *sum, Expr *x, Rational coefficient) {
@@ -295,9 +301,7 @@ static Expr *cut_offset(const CutEmission *c, const TilePlace *place, Expr *bloc
 static void prefetch_tile(CutEmission *c, const TilePlace *current, Expr *block) {
     Builder *b = c->e->b;
     int64_t extent = c->cut->matrix->columns, step = c->e->plan->step;
-    Expr *last = minus(b, c->e->total, integer(b, 1));
-    Expr *number = minimum(b, plus(b, current->number, integer(b, TILES_AHEAD)), last);
-    TilePlace place = place_of_tile(c->e, number);
+    TilePlace place = winograd_tile_ahead(c->e, current);
     CutEmission ahead = *c;
     ahead.from = declare(b, "ahead", TYPE_INDEX, cut_offset(c, &place, block));
     Expr *row = open_loop(b, LOOP_SERIAL, "i", extent);

@@ -52,6 +52,8 @@ typedef struct TilePlace {
     Expr *n, *row, *column; /* of its first element in the result */
 } TilePlace;
 TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i);
+/* That of a tile some way behind, so that its lines can be asked for; the last one is the end. */
+TilePlace winograd_tile_ahead(WinogradEmission *e, const TilePlace *current);
 
 /* y = matrix * x as straight-line code. */
 void winograd_emit_linear(Builder *b, const RationalMatrix *matrix, Expr *const *x, Expr **y);
