@@ -92,7 +92,7 @@ Expr *plan_dim_open(const ContractionPlan *plan, LoopKind kind, int d, int *open
 /* The index of every dimension of the contraction from those of the plan's. */
 void contraction_origins(ContractionPlan *plan, Expr *const *dims, Expr **origins);
 
-#define FAR 1024                     /* reals: a page */
+#define FAR 1024 /* reals: a page */
 
 /* Longest chain of additions to one accumulator: longer sums go through the tile's memory, which
  * keeps the rounding error of long sums small (pairwise in spirit: Higham 1993). */

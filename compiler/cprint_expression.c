@@ -259,7 +259,7 @@ static void print_unary(Printer *p, const Expr *expr) {
 static int operand_precedence(const Expr *expr, int side) {
     int precedence = binary_spelling[expr->operation].precedence;
     const Expr *operand = expr->argument[side];
-    if (expr->operation >= BINARY_LESS && expr->operation <= BINARY_EQUAL)
+    if (expr->operation >= BINARY_LESS && expr->operation <= BINARY_NOT_EQUAL)
         return PRECEDENCE_SUM;
     if (expr->operation == BINARY_OR)
         return binary_spelling[BINARY_AND].precedence + 1;

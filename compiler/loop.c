@@ -488,6 +488,14 @@ Expr *equal(Builder *b, Expr *x, Expr *y) {
     return binary(b, BINARY_EQUAL, x, y);
 }
 
+Expr *differs(Builder *b, Expr *x, Expr *y) {
+    return binary(b, BINARY_NOT_EQUAL, x, y);
+}
+
+Expr *either(Builder *b, Expr *x, Expr *y) {
+    return binary(b, BINARY_OR, x, y);
+}
+
 Expr *both(Builder *b, Expr *x, Expr *y) {
     if (x == NULL)
         return y;

@@ -215,7 +215,9 @@ Expr *less_equal(Builder *b, Expr *x, Expr *y);
 Expr *greater(Builder *b, Expr *x, Expr *y);
 Expr *greater_equal(Builder *b, Expr *x, Expr *y);
 Expr *equal(Builder *b, Expr *x, Expr *y);
+Expr *differs(Builder *b, Expr *x, Expr *y);
 Expr *both(Builder *b, Expr *x, Expr *y); /* NULL stands for true */
+Expr *either(Builder *b, Expr *x, Expr *y);
 bool is_integer(const Expr *x, int64_t value);
 /* block_number*block + lane with 0 <= lane < block, and its inverse: what blocked_index made, or a
  * constant, is taken apart without a division; 0 <= index < extent. */

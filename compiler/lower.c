@@ -347,6 +347,31 @@ static Expr *named(Lowering *lowering, const Node *node, Expr *value) {
     return declare(lowering->builder, name, TYPE_REAL, value);
 }
 
+/* What the node behind this one in the group makes of an element, which is stored if anybody else
+ * reads it. */
+static Expr *pass_on(Lowering *lowering, const Node *node, const Node *next, Expr *const *index,
+                     Expr *value) {
+    Tensor *result = node_result(node);
+    value = named(lowering, node, value);
+    if (node->stored)
+        tensor_store(lowering, result, index, value);
+    return element_value(lowering, next, index, tensor_storage(result), value);
+}
+
+const Node *lower_window_node(const Lowering *lowering) {
+    for (int i = 1; i < lowering->group->count; i++)
+        if (!node_is_elementwise(lowering->group->nodes[i]))
+            return lowering->group->nodes[i];
+    return NULL;
+}
+
+Expr *lower_window_element(Lowering *lowering, const Node *node, Expr *const *index, Expr *value) {
+    const Group *group = lowering->group;
+    for (int i = position_in_group(group, node); node_is_elementwise(group->nodes[i + 1]); i++)
+        value = pass_on(lowering, group->nodes[i], group->nodes[i + 1], index, value);
+    return value;
+}
+
 void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value) {
     Tensor *result = node_result(node);
     int position = position_in_group(lowering->group, node);
@@ -361,12 +386,8 @@ void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr
         tensor_store(lowering, result, index, value);
         return;
     }
-    value = named(lowering, node, value);
-    if (node->stored)
-        tensor_store(lowering, result, index, value);
     const Node *next = lowering->group->nodes[position + 1];
-    lower_result(lowering, next, index,
-                 element_value(lowering, next, index, tensor_storage(result), value));
+    lower_result(lowering, next, index, pass_on(lowering, node, next, index, value));
 }
 
 static void add_tensor(Tensor *tensor, Tensor **tensors, int *count, int capacity) {
@@ -381,7 +402,10 @@ int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors,
     const Group *group = lowering->group;
     int count = 0;
     const Tensor *passed = NULL;
-    for (int i = position_in_group(group, node); i < group->count; i++, node = group->nodes[i]) {
+    for (int i = position_in_group(group, node); i < group->count; i++) {
+        node = group->nodes[i];
+        if (passed && !node_is_elementwise(node))
+            break;
         Tensor *result = tensor_storage(node_result(node));
         int reads = passed ? node_tensor_capacity(node) : 0;
         Tensor **read = ARENA_ARRAY(lowering->arena, Tensor *, (size_t)reads);

@@ -75,7 +75,13 @@ Expr *example_blocks(Builder *b, int64_t block);
  * each element, in any order. Adds to dx where the node accumulates, feeds the fused nodes behind,
  * stores what anybody reads later. */
 void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value);
-/* The tensors that this reads and writes at the same index, at most `capacity`; returns how many.
+/* The group's node that reads windows of what the nodes before it make (fuse_windows.h), or NULL:
+ * then results are not handed over one by one but in windows, to its lower_window, whose elements
+ * are what the nodes between make of the leader's. */
+const Node *lower_window_node(const Lowering *lowering);
+Expr *lower_window_element(Lowering *lowering, const Node *node, Expr *const *index, Expr *value);
+/* The tensors that lower_result reads and writes at the same index, at most `capacity`; returns how
+ * many.
  */
 #define MAX_NEAR_TENSORS 4
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);

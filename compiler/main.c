@@ -6,6 +6,7 @@
 #include "expand.h"
 #include "explain.h"
 #include "fuse.h"
+#include "fuse_windows.h"
 #include "inplace.h"
 #include "layout.h"
 #include "list.h"
@@ -158,9 +159,14 @@ static void dump_groups(const Compilation *compilation) {
 
 static bool fuse(Compilation *compilation) {
     bool enabled = option_pass_enabled(compilation->options, PASS_FUSE);
-    for (int i = 0; i < PROGRAM_COUNT; i++)
+    bool measured = compilation->trial && compilation->tuning; /* layer by layer */
+    for (int i = 0; i < PROGRAM_COUNT; i++) {
         compilation->groups[i] =
             fuse_program(compilation->arena, &compilation->graph->programs[i], enabled);
+        if (enabled && !measured)
+            fuse_windows(compilation->arena, compilation->graph, &compilation->groups[i],
+                         &compilation->lowering);
+    }
     if (dump_wanted(compilation, "fuse"))
         dump_groups(compilation);
     return true;

@@ -134,6 +134,13 @@ typedef enum OpFlags {
     OP_UPDATES = 1 << 14 /* the weight's gradient can be handed to the optimizer: node->step */
 } OpFlags;
 
+/* The elements of a window of x: `value` gives that of `channel`, lane `lane` of its block, `at` in
+ * the window along each axis. */
+typedef struct WindowElements {
+    Expr *(*value)(void *context, Expr *channel, Expr *lane, const int64_t *at);
+    void *context;
+} WindowElements;
+
 typedef struct OpDef {
     const char *name; /* "CONV", as in a description; layer names are its lower case and a number */
     const char *aliases; /* "BATCHNORM" or NULL; words separated by blanks */
@@ -166,6 +173,12 @@ typedef struct OpDef {
 
     /* The others make their own loops (see lower.h). */
     void (*lower_forward)(Lowering *lowering, const Node *node);
+    /* The loops of one window of a forward node, whose elements are given instead of loaded: what
+     * makes them does that while it has them in registers (fuse_windows.h). `output` is the
+     * window's index but for the channel, which is any of the block's; windows tile the input.
+     * NULL: never. */
+    void (*lower_window)(Lowering *lowering, const Node *node, Expr *const *output, Expr *block,
+                         const WindowElements *elements);
     void (*lower_parameter_gradient)(Lowering *lowering, const Node *node);
     void (*lower_data_gradient)(Lowering *lowering, const Node *node);
 

@@ -104,16 +104,31 @@ static void tile_vector(void *context, Expr *row, Expr *column, Expr *value) {
     store_at(b, r->tile, 2, place, value, false);
 }
 
-/* A loop over the elements of a tile that the result has along one axis. */
-static Expr *open_covered(const WinogradEmission *e, const char *letter, int axis, Expr *first) {
+/* A loop over the elements of a tile that the result has along one axis, or over windows of
+ * `extent` elements, which divides the tile and the result. */
+static Expr *open_covered(const WinogradEmission *e, const char *letter, int axis, Expr *first,
+                          int64_t extent) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
-    Expr *end = integer(b, plan->step);
-    if (plan->covered[axis] % plan->step != 0)
-        end = minimum(b, minus(b, integer(b, plan->covered[axis]), first), end);
+    Expr *end = integer(b, plan->step / extent);
+    if (plan->covered[axis] % plan->step != 0) {
+        Expr *left = minus(b, integer(b, plan->covered[axis]), first);
+        end = minimum(b, over(b, left, integer(b, extent)), end);
+    }
     Expr *i = open_range(b, LOOP_SERIAL, letter, integer(b, 0), end, 1);
-    expect_trips(b, plan->step, false);
+    expect_trips(b, (double)plan->step / (double)extent, false);
     return i;
+}
+
+/* An element of the tile, with the bias. */
+static Expr *tile_element(const ResultEmission *r, Expr *row, Expr *column, Expr *channel,
+                          Expr *lane) {
+    const WinogradPlan *plan = r->e->plan;
+    Builder *b = r->e->b;
+    Expr *at[2] = {plus(b, times(b, row, integer(b, plan->step)), column), lane};
+    Expr *value = load_at(b, r->tile, 2, at);
+    Tensor *bias = plan->kind == WINOGRAD_FORWARD ? plan->node->parameters[1] : NULL;
+    return bias ? plus(b, value, tensor_load(r->e->lowering, bias, &channel)) : value;
 }
 
 /* Every element of the tile to the node. */
@@ -121,21 +136,53 @@ static void hand_over(const ResultEmission *r, const TilePlace *place, Expr *blo
     const WinogradEmission *e = r->e;
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
-    Expr *i = open_covered(e, "i", 0, place->row);
-    Expr *j = open_covered(e, "j", 1, place->column);
+    Expr *i = open_covered(e, "i", 0, place->row, 1);
+    Expr *j = open_covered(e, "j", 1, place->column, 1);
     Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", plan->length);
     Expr *index[MAX_AXES];
     index[AXIS_BATCH] = place->n;
     index[AXIS_CHANNEL] = blocked_index(b, block, lane, plan->length);
     index[AXIS_SPACE] = plus(b, place->row, i);
     index[AXIS_SPACE + 1] = plus(b, place->column, j);
-    Expr *at[2] = {plus(b, times(b, i, integer(b, plan->step)), j), lane};
-    Expr *value = load_at(b, r->tile, 2, at);
-    Tensor *bias = plan->kind == WINOGRAD_FORWARD ? plan->node->parameters[1] : NULL;
-    if (bias)
-        value = plus(b, value, tensor_load(e->lowering, bias, &index[AXIS_CHANNEL]));
-    lower_result(e->lowering, plan->node, index, value);
+    lower_result(e->lowering, plan->node, index, tile_element(r, i, j, index[AXIS_CHANNEL], lane));
     close_blocks(b, 3);
+}
+
+/* A window of the tile. */
+typedef struct TileWindow {
+    const ResultEmission *r;
+    const TilePlace *place;
+    Expr *row, *column; /* of its first element in the tile */
+} TileWindow;
+
+static Expr *window_element(void *context, Expr *channel, Expr *lane, const int64_t *at) {
+    const TileWindow *w = context;
+    Builder *b = w->r->e->b;
+    Expr *row = plus(b, w->row, integer(b, at[0]));
+    Expr *column = plus(b, w->column, integer(b, at[1]));
+    Expr *index[MAX_AXES] = {w->place->n, channel, plus(b, w->place->row, row),
+                             plus(b, w->place->column, column)};
+    return lower_window_element(w->r->e->lowering, w->r->e->plan->node, index,
+                                tile_element(w->r, row, column, channel, lane));
+}
+
+/* Every window of the tile to the node that reads windows: they tile it. */
+static void hand_over_windows(const ResultEmission *r, const Node *reader, const TilePlace *place,
+                              Expr *block) {
+    const WinogradEmission *e = r->e;
+    const int64_t *extent = reader->layer->window.kernel;
+    Builder *b = e->b;
+    TileWindow w = {.r = r, .place = place};
+    Expr *i = open_covered(e, "i", 0, place->row, extent[0]);
+    Expr *j = open_covered(e, "j", 1, place->column, extent[1]);
+    w.row = times(b, i, integer(b, extent[0]));
+    w.column = times(b, j, integer(b, extent[1]));
+    Expr *output[MAX_AXES] = {place->n, NULL,
+                              plus(b, over(b, place->row, integer(b, extent[0])), i),
+                              plus(b, over(b, place->column, integer(b, extent[1])), j)};
+    reader->op->lower_window(e->lowering, reader, output, block,
+                             &(WindowElements){window_element, &w});
+    close_blocks(b, 2);
 }
 
 /* Asks for the lines that a tile some way ahead is handed over to, and for what is read there. */
@@ -175,7 +222,11 @@ static void transform_back(WinogradEmission *e, Buffer *products) {
     int64_t extent[2] = {(int64_t)plan->step * plan->step, plan->length};
     r.tile = declare_array(b, "result", TYPE_REAL, 2, extent);
     winograd_second_half(b, &e->matrices.output, half, tile_vector, &r);
-    hand_over(&r, &place, block);
+    const Node *reader = lower_window_node(e->lowering);
+    if (reader)
+        hand_over_windows(&r, reader, &place, block);
+    else
+        hand_over(&r, &place, block);
     close_blocks(b, 3);
 }
 
@@ -206,6 +257,15 @@ void winograd_emit_convolution(WinogradEmission *e) {
         multiply(e, &scratch);
     transform_back(e, scratch.products);
     winograd_close_portions(e);
+}
+
+bool winograd_takes_windows(Lowering *lowering, const Node *node, const Window *window) {
+    WinogradPlan plan;
+    if (node->role != NODE_FORWARD || !(node->op->flags & OP_CONVOLUTION) ||
+        !winograd_tuned(lowering, node, WINOGRAD_FORWARD, &plan))
+        return false;
+    return window->rank == 2 && plan.step % window->kernel[0] == 0 &&
+           plan.step % window->kernel[1] == 0;
 }
 
 bool winograd_lower(Lowering *lowering, const Node *node, WinogradKind kind) {

@@ -18,4 +18,8 @@ typedef enum WinogradKind {
  * ones. Returns whether it did; else nothing is emitted. */
 bool winograd_lower(Lowering *lowering, const Node *node, WinogradKind kind);
 
+/* Whether it does so for a forward node, in tiles that windows tile, each of which could then go to
+ * a node that reads them (lower_window_node). */
+bool winograd_takes_windows(Lowering *lowering, const Node *node, const Window *window);
+
 #endif

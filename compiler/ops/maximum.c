@@ -9,6 +9,8 @@
 #include "common.h"
 #include "pooling.h"
 
+#include <string.h>
+
 #define LARGEST_BYTE 255
 /* Numbers of a row of dx that are kept in an array, on a thread's stack. */
 #define LONGEST_ROW 8192
@@ -34,6 +36,7 @@ typedef struct Maximum {
     Expr *block_of_examples;
     int64_t example_lanes; /* > 0: lanes are the examples of a block instead of its channels */
     Expr *lane;            /* set by open_lanes */
+    Buffer *made;          /* the window's elements, lanes last; NULL: they are loaded from x */
     bool placed;           /* it matters which element is the maximum */
 } Maximum;
 
@@ -111,18 +114,14 @@ typedef struct Best {
     Expr *value, *number;
 } Best;
 
-/* What is larger than the best so far, or NaN, takes its place: one comparison in each choice,
- * which is what C compilers make vectors of. */
-static Expr *choose_larger(Builder *b, const Best *best, Expr *value, Expr *of_value,
-                           Expr *of_best) {
-    Expr *unless_nan = choose(b, equal(b, value, value), of_best, of_value);
-    return choose(b, greater(b, value, best->value), of_value, unless_nan);
-}
-
+/* What is larger than the best so far, or NaN, takes its place. C compilers make vectors of choices
+ * by one number that has been compared before. */
 static Best better_of(Maximum *m, Best best, Expr *value, Expr *number) {
     Builder *b = m->lowering->builder;
-    Expr *place = m->placed ? choose_larger(b, &best, value, number, best.number) : NULL;
-    return (Best){choose_larger(b, &best, value, value, best.value), place};
+    Expr *better = either(b, greater(b, value, best.value), differs(b, value, value));
+    better = declare(b, "better", TYPE_LABEL, better);
+    Expr *place = m->placed ? choose(b, better, number, best.number) : NULL;
+    return (Best){choose(b, better, value, best.value), place};
 }
 
 static bool is_before_input(const Window *window, int axis, int64_t tap) {
@@ -190,19 +189,40 @@ static Expr *unrolled_number(Maximum *m, int64_t tap, Expr *const *index) {
     return number;
 }
 
+/* Elements that are made and not loaded go through an array: in one loop with the comparisons C
+ * compilers would make one thing of both, and masks of that. */
+static Buffer *make_elements(Maximum *m, const WindowElements *elements) {
+    Builder *b = m->lowering->builder;
+    int64_t extent[] = {pooling_taps(m->window), lane_count(m)}, at[3];
+    Buffer *made = declare_array(b, "elements", TYPE_REAL, 2, extent);
+    for (int64_t tap = 0; tap < extent[0]; tap++) {
+        pooling_tap(m->window, tap, at);
+        int lanes = open_lanes(m);
+        Expr *value = elements->value(elements->context, m->output[AXIS_CHANNEL], m->lane, at);
+        store_at(b, made, 2, (Expr *const[]){integer(b, tap), m->lane}, value, false);
+        close_blocks(b, lanes);
+    }
+    return made;
+}
+
+static Expr *unrolled_value(Maximum *m, int64_t tap, Expr *const *index) {
+    Builder *b = m->lowering->builder;
+    if (m->made == NULL)
+        return tensor_load(m->lowering, m->node->x[0], index);
+    return load_at(b, m->made, 2, (Expr *const[]){integer(b, tap), m->lane});
+}
+
 /* Within the lanes, one element after another. */
 static Best emit_unrolled(Maximum *m) {
     Builder *b = m->lowering->builder;
     Expr *index[MAX_AXES];
     tap_index(m, 0, index);
-    Best best = {declare(b, "best", TYPE_REAL, tensor_load(m->lowering, m->node->x[0], index)),
-                 NULL};
+    Best best = {declare(b, "best", TYPE_REAL, unrolled_value(m, 0, index)), NULL};
     if (m->placed)
         best.number = declare(b, "place", TYPE_LABEL, unrolled_number(m, 0, index));
     for (int64_t tap = 1; tap < pooling_taps(m->window); tap++) {
         tap_index(m, tap, index);
-        Expr *value = tensor_load(m->lowering, m->node->x[0], index);
-        value = declare(b, "value", TYPE_REAL, value);
+        Expr *value = declare(b, "value", TYPE_REAL, unrolled_value(m, tap, index));
         Best next = better_of(m, best, value, unrolled_number(m, tap, index));
         if (m->placed)
             assign(b, best.number, next.number);
@@ -275,6 +295,28 @@ void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     close_blocks(b, lanes);
     save_places(&m, places);
     close_blocks(b, opened);
+}
+
+void maximum_pooling_window(Lowering *lowering, const Node *node, Expr *const *output, Expr *block,
+                            const WindowElements *elements) {
+    Maximum m = {.lowering = lowering,
+                 .node = node,
+                 .window = &node->layer->window,
+                 .channels = {.lowering = lowering,
+                              .tensor = node->x[0],
+                              .lanes = node->x[0]->layout.block,
+                              .block = block},
+                 .placed = node->training && node->saved[0] != NULL};
+    memcpy(m.output, output, sizeof m.output);
+    m.made = make_elements(&m, elements);
+    Buffer *places = m.placed ? declare_places(&m) : NULL;
+    int lanes = open_lanes(&m);
+    Best best = emit_unrolled(&m);
+    if (m.placed)
+        store_place(&m, places, best.number);
+    lower_result(lowering, node, m.output, best.value);
+    close_blocks(lowering->builder, lanes);
+    save_places(&m, places);
 }
 
 /* ---- Gradient ---- */

@@ -11,6 +11,7 @@ static const char *const maxpool_samples[] = {
     "input 2x9 net = CONV(3, 2) - MAXPOOL(2, stride=1, pad=same) - FC(3)",
     "input 2x7x6 net = CONV(16, 2x2) - RELU - MAXPOOL(3x3, stride=2, pad=1, round=floor) - "
     "CONV(16, 2x2) - RELU - MAXPOOL(2x2) - FC(3)",
+    "input 16x8x10 net = CONV(16, 3x3, pad=1) - RELU - MAXPOOL(2x2) - CONV(16, 3x3, pad=1) - FC(3)",
     "input 2x9x9 net = CONV(16, 1x1) - MAXPOOL(5x5, stride=3, pad=2, round=ceil) - FC(3)",
     "input 1x5x5x5 net = CONV(2, 2) - MAXPOOL(2) - FC(3)",
     "input 1x1030 net = CONV(16, 1) - MAXPOOL(3, stride=2, round=floor) - FC(3)", /* a long row */
@@ -25,5 +26,6 @@ const OpDef op_maxpool = {.name = "MAXPOOL",
                           .infer = pooling_infer,
                           .saved = maximum_pooling_saved,
                           .lower_forward = maximum_pooling_forward,
+                          .lower_window = maximum_pooling_window,
                           .lower_data_gradient = maximum_pooling_data_gradient,
                           .samples = maxpool_samples};

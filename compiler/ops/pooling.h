@@ -76,6 +76,8 @@ void pooling_tap(const Window *window, int64_t tap, int64_t *at);
  * below saves which element that is. */
 int maximum_pooling_saved(const Layer *layer, SavedSpec *specs);
 void maximum_pooling_forward(Lowering *lowering, const Node *node);
+void maximum_pooling_window(Lowering *lowering, const Node *node, Expr *const *output, Expr *block,
+                            const WindowElements *elements);
 void maximum_pooling_data_gradient(Lowering *lowering, const Node *node);
 
 #endif
