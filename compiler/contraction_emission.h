@@ -23,7 +23,9 @@ typedef struct Emission {
     Range clipped[MAX_PLAN_DIMS]; /* of the tile being emitted */
     bool clearing;                /* in_parts: what is emitted sets the results to zero */
     int rows, lines, columns,
-        lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
+        lanes;   /* of the block being emitted; BROADCAST: lanes of vector_dim */
+    int spacing; /* BROADCAST: from one of its vectors to the next; less than a vector where these
+                    overlap, see contraction_vector.c */
 } Emission;
 
 /* Lists the reduced or the other dimensions: parts behind what they are parts of, lanes of blocks

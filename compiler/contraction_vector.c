@@ -69,7 +69,7 @@ Expr *load_vector(Emission *e, const Side *side, Expr *column) {
     if (d >= 0)
         restore_dim(e, d, block);
     else
-        offset = plus(e->b, offset, times(e->b, column, integer(e->b, e->length)));
+        offset = plus(e->b, offset, times(e->b, column, integer(e->b, e->spacing)));
     Expr *load = load_at(e->b, side->buffer, 1, &offset);
     load->type = TYPE_VECTOR;
     return load;
@@ -266,10 +266,11 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
     Builder *b = e->b;
     const Tile *t = &e->plan->tile;
     bool lanes = t->form != TILE_DOT, columns = t->column_dim >= 0;
-    int64_t width = lanes && columns ? e->length : lanes ? e->lanes : 1;
+    bool overlap = e->spacing < e->length, by_column = columns || overlap;
+    int64_t width = lanes && by_column ? e->length : lanes ? e->lanes : 1;
     bool row_inner = t->row_dim >= 0 && e->plan->result.coefficient[t->row_dim] == 1;
     int opened = 0;
-    Expr *column = columns ? open_unless_single(b, "t", e->columns, &opened) : integer(b, 0);
+    Expr *column = by_column ? open_unless_single(b, "t", e->columns, &opened) : integer(b, 0);
     Rows rows;
     Expr *row, *lane = NULL;
     if (row_inner)
@@ -279,7 +280,8 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
         lane = open_unless_single(b, "lane", width, &opened);
     Expr *place[2] = {row, plus(b, times(b, column, integer(b, width)), lane)};
     Expr *column_block = columns ? shift_dim(e, t->column_dim, column) : NULL;
-    Expr *lane_block = lanes ? shift_dim(e, t->vector_dim, lane) : NULL;
+    Expr *along = overlap ? plus(b, times(b, column, integer(b, e->spacing)), lane) : lane;
+    Expr *lane_block = lanes ? shift_dim(e, t->vector_dim, along) : NULL;
     contraction_finish(e->plan, e->dims, load_at(b, tile, 2, place));
     if (lanes)
         restore_dim(e, t->vector_dim, lane_block);
@@ -388,6 +390,36 @@ static void emit_tile(Emission *e) {
     emit_epilogue(e, tile);
 }
 
+/* ---- Vectors that overlap ---- */
+
+/* Where lanes do not fill vectors, the last vector starts as much earlier, and what it shares with
+ * the one before is made twice: whole vectors in the epilogue cost less than single elements. Not
+ * where an element must be handed over once, as where something is added to it. */
+static bool may_overlap(const Emission *e) {
+    const ContractionPlan *plan = e->plan;
+    const Contraction *c = plan->contraction;
+    const Tile *tile = &plan->tile;
+    bool again = c->to_result ? lower_result_repeats(plan->lowering, c->node)
+                              : !c->accumulate && !c->step_numbers;
+    return tile->form == TILE_BROADCAST && tile->column_dim < 0 && !tile->pack &&
+           !tile->in_parts && plan->result.coefficient[tile->vector_dim] == 1 && again;
+}
+
+/* Where the block that remains of a dimension behind `whole` elements starts. */
+static int64_t start_of_rest(const Emission *e, int d, int64_t whole) {
+    int64_t extent = e->plan->dims[d].extent;
+    int64_t rounded = (extent - whole + e->length - 1) / e->length * e->length;
+    bool earlier = d == e->plan->tile.vector_dim && rounded <= extent && may_overlap(e);
+    return earlier ? extent - rounded : whole;
+}
+
+/* The distance between the vectors of a block of all lanes. */
+static int vector_spacing(const Emission *e) {
+    int distances = e->columns - 1, last = e->lanes - e->length;
+    bool overlap = distances > 0 && e->lanes % e->length != 0 && last % distances == 0;
+    return overlap && may_overlap(e) ? last / distances : e->length;
+}
+
 /* ---- Outer loops ---- */
 
 static void emit_outer(Emission *e, int at);
@@ -424,8 +456,9 @@ static void emit_blocks(Emission *e, int at, int d, int *size, int block) {
         close_blocks(b, 1);
     }
     if (whole < dim->extent) {
-        *size = (int)(dim->extent - whole);
-        e->dims[d] = integer(b, whole);
+        int64_t first = start_of_rest(e, d, whole);
+        *size = (int)(dim->extent - first);
+        e->dims[d] = integer(b, first);
         emit_outer(e, at + 1);
     }
 }
@@ -433,8 +466,10 @@ static void emit_blocks(Emission *e, int at, int d, int *size, int block) {
 /* All the results of the innermost loops. */
 static void emit_innermost(Emission *e) {
     const Tile *tile = &e->plan->tile;
-    if (tile->form == TILE_BROADCAST && tile->column_dim < 0)
+    if (tile->form == TILE_BROADCAST && tile->column_dim < 0) {
         e->columns = (e->lanes + e->length - 1) / e->length;
+        e->spacing = vector_spacing(e);
+    }
     if (!tile->in_parts)
         contraction_clip(e);
     if (e->clearing)
@@ -528,7 +563,7 @@ void contraction_emit_tiled(ContractionPlan *plan) {
     Emission e = {.plan = plan, .b = plan->lowering->builder};
     e.length = plan->lowering->options->vector_length;
     e.rows = e.lines = e.columns = 1;
-    e.lanes = e.length;
+    e.lanes = e.spacing = e.length;
     contraction_order_outer(&e);
     e.reduced_count = contraction_list_dims(plan, true, e.reduced);
     e.first_inner = contraction_first_inner(&e);

@@ -75,6 +75,9 @@ Expr *example_blocks(Builder *b, int64_t block);
  * each element, in any order. Adds to dx where the node accumulates, feeds the fused nodes behind,
  * stores what anybody reads later. */
 void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value);
+/* Whether an element may as well be handed over twice: what is read there is not what is written.
+ */
+bool lower_result_repeats(Lowering *lowering, const Node *node);
 /* The tensors that this reads and writes at the same index, at most `capacity`; returns how many.
  */
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);
