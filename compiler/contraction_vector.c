@@ -401,8 +401,8 @@ static bool may_overlap(const Emission *e) {
     const Tile *tile = &plan->tile;
     bool again = c->to_result ? lower_result_repeats(plan->lowering, c->node)
                               : !c->accumulate && !c->step_numbers;
-    return tile->form == TILE_BROADCAST && tile->column_dim < 0 && !tile->pack &&
-           !tile->in_parts && plan->result.coefficient[tile->vector_dim] == 1 && again;
+    return tile->form == TILE_BROADCAST && tile->column_dim < 0 && !tile->pack && !tile->in_parts &&
+           plan->result.coefficient[tile->vector_dim] == 1 && again;
 }
 
 /* Where the block that remains of a dimension behind `whole` elements starts. */

@@ -248,12 +248,121 @@ static BestOfChannels emit_loops(Maximum *m) {
     return best;
 }
 
+/* ---- Rows of windows without lanes ---- */
+
+static int last_axis(const Maximum *m) {
+    return m->window->rank - 1;
+}
+
+/* Whether a vector can be made of the windows in a row, and stored as it is: windows that start at
+ * every other element of a row, which C compilers make much more of, and no padding beside it. */
+static bool goes_by_vectors(const Maximum *m) {
+    const Window *window = m->window;
+    const Group *group = m->lowering->group;
+    const Node *node = m->node;
+    int axis = last_axis(m);
+    bool last = node == group->nodes[group->count - 1] && !node->accumulate;
+    bool dense = node->x[0]->layout.blocked_axis == NOT_BLOCKED &&
+                 node->y->layout.blocked_axis == NOT_BLOCKED;
+    return m->lowering->options->vector_length > 1 && m->example_lanes == 0 && !m->placed && last &&
+           dense && window->stride[axis] == 2 && !is_before_input(window, axis, 0) &&
+           !is_behind_input(window, axis, window->kernel[axis] - 1);
+}
+
+static void take_larger(Builder *b, Expr *best, Expr *value) {
+    Expr *arguments[] = {best, value};
+    best->variable->assigned = true;
+    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_TAKE_LARGER", 2, arguments));
+}
+
+/* The maxima of the columns from `column` of the window on, for a vector of columns. */
+static Expr *column_maxima(Maximum *m, int64_t column) {
+    Builder *b = m->lowering->builder;
+    Expr *best = NULL, *index[MAX_AXES];
+    for (int64_t tap = column; tap < pooling_taps(m->window);
+         tap += m->window->kernel[last_axis(m)]) {
+        tap_index(m, tap, index);
+        Expr *load = tensor_load(m->lowering, m->node->x[0], index);
+        load->type = TYPE_VECTOR;
+        Expr *value = declare(b, best ? "value" : "best", TYPE_VECTOR, load);
+        if (best)
+            take_larger(b, best, value);
+        else
+            best = value;
+    }
+    return best;
+}
+
+/* `count` windows of the row from that at m->output on. */
+static void emit_windows(Maximum *m, int64_t count) {
+    Builder *b = m->lowering->builder;
+    int axis = last_axis(m), length = m->lowering->options->vector_length;
+    Expr *first = m->output[AXIS_SPACE + axis], *best = NULL;
+    for (int64_t column = 0; column < m->window->kernel[axis]; column += 2) {
+        Expr *pair[2];
+        pair[0] = pair[1] = column_maxima(m, column);
+        if (2 * count > length) {
+            m->output[AXIS_SPACE + axis] = plus(b, first, integer(b, length / 2));
+            pair[1] = column_maxima(m, column);
+            m->output[AXIS_SPACE + axis] = first;
+        }
+        for (int odd = 0; odd < 2 && column + odd < m->window->kernel[axis]; odd++) {
+            Expr *mixed = call(b, TYPE_VECTOR, odd ? "VECTOR_ODD" : "VECTOR_EVEN", 2, pair);
+            mixed = declare(b, odd ? "odd" : "even", TYPE_VECTOR, mixed);
+            if (best)
+                take_larger(b, best, mixed);
+            else
+                best = mixed;
+        }
+    }
+    if (count == length) {
+        tensor_store(m->lowering, m->node->y, m->output, best);
+        return;
+    }
+    Expr *arguments[] = {tensor_load(m->lowering, m->node->y, m->output), integer(b, count), best};
+    arguments[0]->buffer->written = true;
+    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_STORE_PARTIAL", 3, arguments));
+}
+
+/* Whole vectors of windows; those that are left with windows before them that fill a vector. */
+static void emit_row_of_windows(Maximum *m) {
+    Builder *b = m->lowering->builder;
+    int axis = last_axis(m), length = m->lowering->options->vector_length;
+    int64_t extent = m->window->output[axis], whole = extent / length * length;
+    Expr **at = &m->output[AXIS_SPACE + axis];
+    if (whole > 0) {
+        *at = open_range(b, LOOP_INDEPENDENT, pooling_letter(m->window, axis), integer(b, 0),
+                         integer(b, whole), length);
+        emit_windows(m, length);
+        close_blocks(b, 1);
+    }
+    if (whole < extent) {
+        *at = integer(b, whole > 0 ? extent - length : 0);
+        emit_windows(m, whole > 0 ? length : extent);
+    }
+}
+
 /* ---- Forward ---- */
+
+static bool forward_by_vectors(Lowering *lowering, const Node *node) {
+    Maximum m = {.lowering = lowering, .node = node, .window = &node->layer->window};
+    m.placed = node->training && node->saved[0] != NULL;
+    if (!goes_by_vectors(&m))
+        return false;
+    int opened = open_blocks(&m, lowering, node, false, false);
+    opened += pooling_open_outputs(lowering, m.window, 0, last_axis(&m), m.output);
+    m.output[AXIS_CHANNEL] = m.channels.block;
+    emit_row_of_windows(&m);
+    close_blocks(lowering->builder, opened);
+    return true;
+}
 
 void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
     bool unrolled = pooling_taps(&node->layer->window) <= POOLING_UNROLLED;
+    if (unrolled && forward_by_vectors(lowering, node))
+        return;
     int opened =
         open_windows(&m, lowering, node, node->training && node->saved[0] != NULL, unrolled);
     BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
@@ -304,10 +413,6 @@ typedef struct Row {
     Buffer *places, *gradients;
     Buffer *sums; /* behind the padding; NULL: nothing is added up, windows tile the input */
 } Row;
-
-static int last_axis(const Maximum *m) {
-    return m->window->rank - 1;
-}
 
 static int64_t row_of_sums(const Window *window) {
     int axis = window->rank - 1;
