@@ -5,9 +5,8 @@
  *     rows too long for these      an element of dx from the windows around it (gather_elements);
  *     one window over all          nothing is saved, the maximum is found again (gather_whole).
  * Lanes (of channels, or examples) are innermost. NaN counts as larger than everything. */
-#include "channels.h"
+#include "maximum.h"
 #include "common.h"
-#include "pooling.h"
 
 #define LARGEST_BYTE 255
 /* Numbers of a row of dx that are kept in an array, on a thread's stack. */
@@ -25,22 +24,12 @@ int maximum_pooling_saved(const Layer *layer, SavedSpec *specs) {
 
 /* ---- The maximum of a window ---- */
 
-typedef struct Maximum {
-    Lowering *lowering;
-    const Node *node;
-    const Window *window;
-    Channels channels;
-    Expr *output[MAX_AXES]; /* the window's position */
-    Expr *block_of_examples;
-    int64_t example_lanes; /* > 0: lanes are the examples of a block instead of its channels */
-    Expr *lane;            /* set by open_lanes */
-    bool placed;           /* it matters which element is the maximum */
-} Maximum;
+int maximum_last_axis(const Maximum *m) {
+    return m->window->rank - 1;
+}
 
-/* Opens the loops over examples, or blocks of them, and over blocks of channels; `in_lanes`: lanes
- * may be examples. */
-static int open_blocks(Maximum *m, Lowering *lowering, const Node *node, bool placed,
-                       bool in_lanes) {
+int maximum_open_blocks(Maximum *m, Lowering *lowering, const Node *node, bool placed,
+                        bool in_lanes) {
     *m = (Maximum){
         .lowering = lowering, .node = node, .window = &node->layer->window, .placed = placed};
     if (in_lanes && node->x[0]->layout.blocked_axis == BATCH_AXIS) {
@@ -56,7 +45,7 @@ static int open_blocks(Maximum *m, Lowering *lowering, const Node *node, bool pl
 /* And those over the windows. Windows that are unrolled go inside the lanes. */
 static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool placed,
                         bool unrolled) {
-    int opened = open_blocks(m, lowering, node, placed, unrolled);
+    int opened = maximum_open_blocks(m, lowering, node, placed, unrolled);
     return opened + pooling_open_outputs(lowering, m->window, 0, m->window->rank, m->output);
 }
 
@@ -125,11 +114,11 @@ static Best better_of(Maximum *m, Best best, Expr *value, Expr *number) {
     return (Best){choose_larger(b, &best, value, value, best.value), place};
 }
 
-static bool is_before_input(const Window *window, int axis, int64_t tap) {
+bool maximum_is_before_input(const Window *window, int axis, int64_t tap) {
     return tap < window->pad_begin[axis];
 }
 
-static bool is_behind_input(const Window *window, int axis, int64_t tap) {
+bool maximum_is_behind_input(const Window *window, int axis, int64_t tap) {
     int64_t last = (window->output[axis] - 1) * window->stride[axis];
     return last + tap - window->pad_begin[axis] >= window->input[axis];
 }
@@ -141,14 +130,14 @@ static Expr *clamped(Maximum *m, int axis, int64_t tap) {
     const Window *window = m->window;
     Expr *at = times(b, m->output[AXIS_SPACE + axis], integer(b, window->stride[axis]));
     at = plus(b, at, integer(b, tap - window->pad_begin[axis]));
-    if (is_before_input(window, axis, tap))
+    if (maximum_is_before_input(window, axis, tap))
         at = maximum(b, at, integer(b, 0));
-    if (is_behind_input(window, axis, tap))
+    if (maximum_is_behind_input(window, axis, tap))
         at = minimum(b, at, integer(b, window->input[axis] - 1));
     return at;
 }
 
-static void tap_index(Maximum *m, int64_t tap, Expr **index) {
+void maximum_tap_index(Maximum *m, int64_t tap, Expr **index) {
     int64_t at[3];
     pooling_tap(m->window, tap, at);
     index[AXIS_BATCH] = m->output[AXIS_BATCH];
@@ -183,7 +172,8 @@ static Expr *unrolled_number(Maximum *m, int64_t tap, Expr *const *index) {
     pooling_tap(window, tap, at);
     for (int axis = 0; axis < window->rank; axis++) {
         Expr *offset = integer(b, at[axis]);
-        if (is_before_input(window, axis, at[axis]) || is_behind_input(window, axis, at[axis]))
+        if (maximum_is_before_input(window, axis, at[axis]) ||
+            maximum_is_behind_input(window, axis, at[axis]))
             offset = offset_in_window(m, axis, index);
         number = plus(b, times(b, number, integer(b, window->kernel[axis])), offset);
     }
@@ -194,13 +184,13 @@ static Expr *unrolled_number(Maximum *m, int64_t tap, Expr *const *index) {
 static Best emit_unrolled(Maximum *m) {
     Builder *b = m->lowering->builder;
     Expr *index[MAX_AXES];
-    tap_index(m, 0, index);
+    maximum_tap_index(m, 0, index);
     Best best = {declare(b, "best", TYPE_REAL, tensor_load(m->lowering, m->node->x[0], index)),
                  NULL};
     if (m->placed)
         best.number = declare(b, "place", TYPE_LABEL, unrolled_number(m, 0, index));
     for (int64_t tap = 1; tap < pooling_taps(m->window); tap++) {
-        tap_index(m, tap, index);
+        maximum_tap_index(m, tap, index);
         Expr *value = tensor_load(m->lowering, m->node->x[0], index);
         value = declare(b, "value", TYPE_REAL, value);
         Best next = better_of(m, best, value, unrolled_number(m, tap, index));
@@ -248,123 +238,18 @@ static BestOfChannels emit_loops(Maximum *m) {
     return best;
 }
 
-/* ---- Rows of windows without lanes ---- */
-
-static int last_axis(const Maximum *m) {
-    return m->window->rank - 1;
-}
-
-/* Whether a vector can be made of the windows in a row, and stored as it is: windows that start at
- * every other element of a row, which C compilers make much more of, and no padding beside it. */
-static bool goes_by_vectors(const Maximum *m) {
-    const Window *window = m->window;
-    const Group *group = m->lowering->group;
-    const Node *node = m->node;
-    int axis = last_axis(m);
-    bool last = node == group->nodes[group->count - 1] && !node->accumulate;
-    bool dense = node->x[0]->layout.blocked_axis == NOT_BLOCKED &&
-                 node->y->layout.blocked_axis == NOT_BLOCKED;
-    return m->lowering->options->vector_length > 1 && m->example_lanes == 0 && !m->placed && last &&
-           dense && window->stride[axis] == 2 && !is_before_input(window, axis, 0) &&
-           !is_behind_input(window, axis, window->kernel[axis] - 1);
-}
-
-static void take_larger(Builder *b, Expr *best, Expr *value) {
-    Expr *arguments[] = {best, value};
-    best->variable->assigned = true;
-    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_TAKE_LARGER", 2, arguments));
-}
-
-/* The maxima of the columns from `column` of the window on, for a vector of columns. */
-static Expr *column_maxima(Maximum *m, int64_t column) {
-    Builder *b = m->lowering->builder;
-    Expr *best = NULL, *index[MAX_AXES];
-    for (int64_t tap = column; tap < pooling_taps(m->window);
-         tap += m->window->kernel[last_axis(m)]) {
-        tap_index(m, tap, index);
-        Expr *load = tensor_load(m->lowering, m->node->x[0], index);
-        load->type = TYPE_VECTOR;
-        Expr *value = declare(b, best ? "value" : "best", TYPE_VECTOR, load);
-        if (best)
-            take_larger(b, best, value);
-        else
-            best = value;
-    }
-    return best;
-}
-
-/* `count` windows of the row from that at m->output on. */
-static void emit_windows(Maximum *m, int64_t count) {
-    Builder *b = m->lowering->builder;
-    int axis = last_axis(m), length = m->lowering->options->vector_length;
-    Expr *first = m->output[AXIS_SPACE + axis], *best = NULL;
-    for (int64_t column = 0; column < m->window->kernel[axis]; column += 2) {
-        Expr *pair[2];
-        pair[0] = pair[1] = column_maxima(m, column);
-        if (2 * count > length) {
-            m->output[AXIS_SPACE + axis] = plus(b, first, integer(b, length / 2));
-            pair[1] = column_maxima(m, column);
-            m->output[AXIS_SPACE + axis] = first;
-        }
-        for (int odd = 0; odd < 2 && column + odd < m->window->kernel[axis]; odd++) {
-            Expr *mixed = call(b, TYPE_VECTOR, odd ? "VECTOR_ODD" : "VECTOR_EVEN", 2, pair);
-            mixed = declare(b, odd ? "odd" : "even", TYPE_VECTOR, mixed);
-            if (best)
-                take_larger(b, best, mixed);
-            else
-                best = mixed;
-        }
-    }
-    if (count == length) {
-        tensor_store(m->lowering, m->node->y, m->output, best);
-        return;
-    }
-    Expr *arguments[] = {tensor_load(m->lowering, m->node->y, m->output), integer(b, count), best};
-    arguments[0]->buffer->written = true;
-    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_STORE_PARTIAL", 3, arguments));
-}
-
-/* Whole vectors of windows; those that are left with windows before them that fill a vector. */
-static void emit_row_of_windows(Maximum *m) {
-    Builder *b = m->lowering->builder;
-    int axis = last_axis(m), length = m->lowering->options->vector_length;
-    int64_t extent = m->window->output[axis], whole = extent / length * length;
-    Expr **at = &m->output[AXIS_SPACE + axis];
-    if (whole > 0) {
-        *at = open_range(b, LOOP_INDEPENDENT, pooling_letter(m->window, axis), integer(b, 0),
-                         integer(b, whole), length);
-        emit_windows(m, length);
-        close_blocks(b, 1);
-    }
-    if (whole < extent) {
-        *at = integer(b, whole > 0 ? extent - length : 0);
-        emit_windows(m, whole > 0 ? length : extent);
-    }
-}
-
 /* ---- Forward ---- */
-
-static bool forward_by_vectors(Lowering *lowering, const Node *node) {
-    Maximum m = {.lowering = lowering, .node = node, .window = &node->layer->window};
-    m.placed = node->training && node->saved[0] != NULL;
-    if (!goes_by_vectors(&m))
-        return false;
-    int opened = open_blocks(&m, lowering, node, false, false);
-    opened += pooling_open_outputs(lowering, m.window, 0, last_axis(&m), m.output);
-    m.output[AXIS_CHANNEL] = m.channels.block;
-    emit_row_of_windows(&m);
-    close_blocks(lowering->builder, opened);
-    return true;
-}
 
 void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
     bool unrolled = pooling_taps(&node->layer->window) <= POOLING_UNROLLED;
-    if (unrolled && forward_by_vectors(lowering, node))
+    bool placed = node->training && node->saved[0] != NULL;
+    if (unrolled && maximum_forward_by_rows(lowering, node, placed))
         return;
-    int opened =
-        open_windows(&m, lowering, node, node->training && node->saved[0] != NULL, unrolled);
+    int blocks = maximum_open_blocks(&m, lowering, node, placed, unrolled);
+    Buffer *map = maximum_declare_map(&m);
+    int windows = pooling_open_outputs(lowering, m.window, 0, m.window->rank, m.output);
     BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
     if (!unrolled)
         channels = emit_loops(&m);
@@ -380,10 +265,15 @@ void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     }
     if (m.placed)
         store_place(&m, places, best.number);
-    lower_result(lowering, node, m.output, best.value);
+    if (map)
+        maximum_store_in_map(&m, map, best.value);
+    else
+        lower_result(lowering, node, m.output, best.value);
     close_blocks(b, lanes);
     save_places(&m, places);
-    close_blocks(b, opened);
+    close_blocks(b, windows);
+    maximum_turn_map(&m, map);
+    close_blocks(b, blocks);
 }
 
 /* ---- Gradient ---- */
@@ -422,13 +312,14 @@ static int64_t row_of_sums(const Window *window) {
 }
 
 static int open_columns(Maximum *m) {
-    return pooling_open_outputs(m->lowering, m->window, last_axis(m), m->window->rank, m->output);
+    return pooling_open_outputs(m->lowering, m->window, maximum_last_axis(m), m->window->rank,
+                                m->output);
 }
 
 static void load_row(Maximum *m, const Row *row) {
     Builder *b = m->lowering->builder;
     int columns = open_columns(m), lanes = open_lanes(m);
-    Expr *at[] = {m->output[AXIS_SPACE + last_axis(m)], m->lane};
+    Expr *at[] = {m->output[AXIS_SPACE + maximum_last_axis(m)], m->lane};
     store_at(b, row->places, 2, at, tensor_load(m->lowering, m->node->saved[0], m->output), false);
     close_blocks(b, lanes);
     lanes = open_lanes(m);
@@ -442,14 +333,14 @@ static void load_row(Maximum *m, const Row *row) {
 static Expr *number_of_row(Maximum *m, Expr *const *offset) {
     Builder *b = m->lowering->builder;
     Expr *number = integer(b, 0);
-    for (int axis = 0; axis < last_axis(m); axis++)
+    for (int axis = 0; axis < maximum_last_axis(m); axis++)
         number = plus(b, times(b, number, integer(b, m->window->kernel[axis])), offset[axis]);
-    return times(b, number, integer(b, m->window->kernel[last_axis(m)]));
+    return times(b, number, integer(b, m->window->kernel[maximum_last_axis(m)]));
 }
 
 static void hand_back_row(Maximum *m, const Row *row, Expr *const *offset, Expr **input) {
     Builder *b = m->lowering->builder;
-    int axis = last_axis(m);
+    int axis = maximum_last_axis(m);
     Expr *first = number_of_row(m, offset);
     Expr *tap = open_loop(b, LOOP_SERIAL, "tap", m->window->kernel[axis]);
     Expr *number = declare(b, "number", TYPE_LABEL, plus(b, first, tap));
@@ -472,7 +363,7 @@ static void each_sum(Maximum *m, const Row *row, Expr **input, int64_t columns, 
     Builder *b = m->lowering->builder;
     Expr *column = open_loop(b, LOOP_INDEPENDENT, "w", columns);
     int opened = 1 + open_lanes(m);
-    int axis = last_axis(m);
+    int axis = maximum_last_axis(m);
     Expr *behind = plus(b, column, integer(b, hand_over ? m->window->pad_begin[axis] : 0));
     Expr *at[] = {behind, m->lane};
     input[AXIS_SPACE + axis] = column;
@@ -487,7 +378,7 @@ static void each_sum(Maximum *m, const Row *row, Expr **input, int64_t columns, 
 
 static void declare_row(Maximum *m, Row *row) {
     Builder *b = m->lowering->builder;
-    int64_t extent[] = {m->window->output[last_axis(m)], lane_count(m)};
+    int64_t extent[] = {m->window->output[maximum_last_axis(m)], lane_count(m)};
     row->places = declare_array(b, "places", TYPE_LABEL, 2, extent);
     row->gradients = declare_array(b, "gradients", TYPE_REAL, 2, extent);
 }
@@ -499,7 +390,7 @@ static void gather_tiles(Lowering *lowering, const Node *node) {
     Maximum m;
     Row row = {.sums = NULL};
     Expr *input[MAX_AXES], *offset[3];
-    int opened = open_blocks(&m, lowering, node, true, true), last = last_axis(&m);
+    int opened = maximum_open_blocks(&m, lowering, node, true, true), last = maximum_last_axis(&m);
     opened += pooling_open_outputs(lowering, m.window, 0, last, m.output);
     declare_row(&m, &row);
     load_row(&m, &row);
@@ -516,7 +407,7 @@ static void gather_rows(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
     Expr *input[MAX_AXES], *offset[3];
-    int opened = open_blocks(&m, lowering, node, true, true), last = last_axis(&m);
+    int opened = maximum_open_blocks(&m, lowering, node, true, true), last = maximum_last_axis(&m);
     const char *const *letters = axis_letters(node->dx->rank);
     for (int axis = 0; axis < last; axis++, opened++)
         input[AXIS_SPACE + axis] =
