@@ -240,6 +240,32 @@ static BestOfChannels emit_loops(Maximum *m) {
 
 /* ---- Forward ---- */
 
+/* The maxima at m->output, lane by lane. */
+static void emit_forward(Maximum *m, Buffer *map, bool unrolled) {
+    Builder *b = m->lowering->builder;
+    BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
+    if (!unrolled)
+        channels = emit_loops(m);
+    Buffer *places = m->placed ? declare_places(m) : NULL;
+    int lanes = open_lanes(m);
+    Best best;
+    if (unrolled) {
+        best = emit_unrolled(m);
+    } else {
+        best.value = channel_get(&m->channels, &channels.value, m->output[AXIS_CHANNEL]);
+        if (m->placed)
+            best.number = channel_get(&m->channels, &channels.number, m->output[AXIS_CHANNEL]);
+    }
+    if (m->placed)
+        store_place(m, places, best.number);
+    if (map)
+        maximum_store_in_map(m, map, best.value);
+    else
+        lower_result(m->lowering, m->node, m->output, best.value);
+    close_blocks(b, lanes);
+    save_places(m, places);
+}
+
 void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
@@ -250,27 +276,8 @@ void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     int blocks = maximum_open_blocks(&m, lowering, node, placed, unrolled);
     Buffer *map = maximum_declare_map(&m);
     int windows = pooling_open_outputs(lowering, m.window, 0, m.window->rank, m.output);
-    BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
-    if (!unrolled)
-        channels = emit_loops(&m);
-    Buffer *places = m.placed ? declare_places(&m) : NULL;
-    int lanes = open_lanes(&m);
-    Best best;
-    if (unrolled) {
-        best = emit_unrolled(&m);
-    } else {
-        best.value = channel_get(&m.channels, &channels.value, m.output[AXIS_CHANNEL]);
-        if (m.placed)
-            best.number = channel_get(&m.channels, &channels.number, m.output[AXIS_CHANNEL]);
-    }
-    if (m.placed)
-        store_place(&m, places, best.number);
-    if (map)
-        maximum_store_in_map(&m, map, best.value);
-    else
-        lower_result(lowering, node, m.output, best.value);
-    close_blocks(b, lanes);
-    save_places(&m, places);
+    if (!unrolled || !maximum_forward_by_lanes(&m, map))
+        emit_forward(&m, map, unrolled);
     close_blocks(b, windows);
     maximum_turn_map(&m, map);
     close_blocks(b, blocks);

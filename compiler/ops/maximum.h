@@ -34,6 +34,9 @@ void maximum_tap_index(Maximum *m, int64_t tap, Expr **index);
 /* Makes all loops of the forward pass, vectors being windows of a row; false where that does not
  * apply. */
 bool maximum_forward_by_rows(Lowering *lowering, const Node *node, bool placed);
+/* Makes a vector of maxima at m->output, of all lanes, and stores it, in the map if there is one;
+ * false where that does not apply. */
+bool maximum_forward_by_lanes(Maximum *m, Buffer *map);
 /* An array that collects the lanes of all windows, where they have to be turned into maps in C
  * order; NULL: they have not. To be called inside the loops over blocks. */
 Buffer *maximum_declare_map(const Maximum *m);

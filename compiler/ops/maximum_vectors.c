@@ -7,6 +7,54 @@ static bool is_stored_plainly(const Maximum *m) {
     return m->node == group->nodes[group->count - 1] && !m->node->accumulate;
 }
 
+static void take_larger(Builder *b, Expr *best, Expr *value) {
+    Expr *arguments[] = {best, value};
+    best->variable->assigned = true;
+    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_TAKE_LARGER", 2, arguments));
+}
+
+/* The maxima of every `step`th element of the window from `first` on, in scan order, for a vector
+ * that starts at m->output. */
+static Expr *vector_maxima(Maximum *m, int64_t first, int64_t step) {
+    Builder *b = m->lowering->builder;
+    Expr *best = NULL, *index[MAX_AXES];
+    for (int64_t tap = first; tap < pooling_taps(m->window); tap += step) {
+        maximum_tap_index(m, tap, index);
+        Expr *load = tensor_load(m->lowering, m->node->x[0], index);
+        load->type = TYPE_VECTOR;
+        Expr *value = declare(b, best ? "value" : "best", TYPE_VECTOR, load);
+        if (best)
+            take_larger(b, best, value);
+        else
+            best = value;
+    }
+    return best;
+}
+
+/* ---- Lanes ---- */
+
+bool maximum_forward_by_lanes(Maximum *m, Buffer *map) {
+    Builder *b = m->lowering->builder;
+    const Layout *x = &m->node->x[0]->layout, *y = &m->node->y->layout;
+    int64_t lanes = m->example_lanes > 0 ? m->example_lanes : m->channels.lanes;
+    bool alike = x->blocked_axis == y->blocked_axis && x->block == y->block;
+    if (x->blocked_axis == NOT_BLOCKED || lanes != m->lowering->options->vector_length ||
+        lanes == 1 || m->placed || !is_stored_plainly(m) || (map == NULL && !alike))
+        return false;
+    m->lane = integer(b, 0);
+    if (m->example_lanes > 0)
+        m->output[AXIS_BATCH] = blocked_index(b, m->block_of_examples, m->lane, lanes);
+    m->output[AXIS_CHANNEL] = m->example_lanes > 0
+                                  ? m->channels.block
+                                  : blocked_index(b, m->channels.block, m->lane, lanes);
+    Expr *best = vector_maxima(m, 0, 1);
+    if (map)
+        maximum_store_in_map(m, map, best);
+    else
+        tensor_store(m->lowering, m->node->y, m->output, best);
+    return true;
+}
+
 /* ---- Rows of windows without lanes ---- */
 
 /* Whether a vector can be made of the windows in a row, and stored as it is: windows that start at
@@ -22,30 +70,6 @@ static bool goes_by_vectors(const Maximum *m) {
            !maximum_is_behind_input(window, axis, window->kernel[axis] - 1);
 }
 
-static void take_larger(Builder *b, Expr *best, Expr *value) {
-    Expr *arguments[] = {best, value};
-    best->variable->assigned = true;
-    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_TAKE_LARGER", 2, arguments));
-}
-
-/* The maxima of the columns from `column` of the window on, for a vector of columns. */
-static Expr *column_maxima(Maximum *m, int64_t column) {
-    Builder *b = m->lowering->builder;
-    Expr *best = NULL, *index[MAX_AXES];
-    for (int64_t tap = column; tap < pooling_taps(m->window);
-         tap += m->window->kernel[maximum_last_axis(m)]) {
-        maximum_tap_index(m, tap, index);
-        Expr *load = tensor_load(m->lowering, m->node->x[0], index);
-        load->type = TYPE_VECTOR;
-        Expr *value = declare(b, best ? "value" : "best", TYPE_VECTOR, load);
-        if (best)
-            take_larger(b, best, value);
-        else
-            best = value;
-    }
-    return best;
-}
-
 /* `count` windows of the row from that at m->output on. */
 static void emit_windows(Maximum *m, int64_t count) {
     Builder *b = m->lowering->builder;
@@ -53,10 +77,10 @@ static void emit_windows(Maximum *m, int64_t count) {
     Expr *first = m->output[AXIS_SPACE + axis], *best = NULL;
     for (int64_t column = 0; column < m->window->kernel[axis]; column += 2) {
         Expr *pair[2];
-        pair[0] = pair[1] = column_maxima(m, column);
+        pair[0] = pair[1] = vector_maxima(m, column, m->window->kernel[axis]);
         if (2 * count > length) {
             m->output[AXIS_SPACE + axis] = plus(b, first, integer(b, length / 2));
-            pair[1] = column_maxima(m, column);
+            pair[1] = vector_maxima(m, column, m->window->kernel[axis]);
             m->output[AXIS_SPACE + axis] = first;
         }
         for (int odd = 0; odd < 2 && column + odd < m->window->kernel[axis]; odd++) {
