@@ -323,6 +323,56 @@ static bool is_brief(const Emission *e, int d) {
            dim->extent / step * e->rows * e->lines * e->columns <= most;
 }
 
+/* Whether rows and the last reduced dimension step alike through the scalars, as positions and taps
+ * of a convolution do: then a scalar serves all taps at once. With one column, where a step loads
+ * as often as it multiplies, that is worth the registers. */
+static bool slides(const Emission *e, int last, const Prefetches *ahead) {
+    const ContractionPlan *plan = e->plan;
+    const Tile *tile = &plan->tile;
+    if (tile->form != TILE_BROADCAST || tile->row_dim < 0 || e->columns > 1 || ahead->count > 0 ||
+        last != e->reduced_count - 1)
+        return false;
+    const Side *vectors = &plan->side[tile->vector_side],
+               *scalars = &plan->side[!tile->vector_side];
+    int d = e->reduced[last];
+    int64_t taps = plan->dims[d].extent;
+    return taps > 1 && e->rows > 1 && is_brief(e, d) && !depends(vectors, tile->row_dim) &&
+           scalars->coefficient[d] == scalars->coefficient[tile->row_dim] &&
+           (int64_t)e->rows * e->lines + taps + 2 <= plan->lowering->options->registers;
+}
+
+/* sum[row] += ... for all taps. The order of additions to one sum is as without. */
+static void emit_sliding_steps(Emission *e, Buffer *sum, int d) {
+    Builder *b = e->b;
+    const Tile *tile = &e->plan->tile;
+    const Side *scalars = &e->plan->side[!tile->vector_side];
+    const char *letter = e->plan->dims[d].letter;
+    int64_t taps = e->plan->dims[d].extent;
+    int opened = 0;
+    Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &taps);
+    Expr *tap = e->dims[d] = open_unrolled(b, letter, taps, &opened);
+    store_at(b, held, 1, &tap, load_vector(e, &e->plan->side[tile->vector_side], integer(b, 0)),
+             false);
+    close_blocks(b, opened);
+    opened = 0;
+    e->dims[d] = integer(b, 0);
+    Expr *v = open_unrolled(b, "v", e->lines, &opened);
+    Expr *line = shift_dim(e, tile->line_dim, v);
+    Expr *at = open_unrolled(b, "at", e->rows + taps - 1, &opened);
+    Expr *row = shift_dim(e, tile->row_dim, at);
+    Expr *offset = side_offset(e, scalars);
+    Expr *scalar = load_at(b, scalars->buffer, 1, &offset);
+    scalar = declare(b, "scalar", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_SET", 1, &scalar));
+    restore_dim(e, tile->row_dim, row);
+    restore_dim(e, tile->line_dim, line);
+    tap = open_unrolled(b, letter, taps, &opened);
+    Expr *u = minus(b, at, tap);
+    open_if(b, both(b, greater_equal(b, u, integer(b, 0)), less(b, u, integer(b, e->rows))));
+    Expr *place[2] = {plus(b, times(b, v, integer(b, e->rows)), u), integer(b, 0)};
+    store_at(b, sum, 2, place, times(b, scalar, load_at(b, held, 1, &tap)), true);
+    close_blocks(b, opened + 1);
+}
+
 /* The sums of a result's chains to its first. */
 static void join_chains(Emission *e, Buffer *sum) {
     Builder *b = e->b;
@@ -332,6 +382,24 @@ static void join_chains(Emission *e, Buffer *sum) {
     Expr *from[2] = {zero, plus(b, chain, integer(b, 1))}, *to[2] = {zero, zero};
     store_at(b, sum, 2, to, load_at(b, sum, 2, from), true);
     close_blocks(b, opened);
+}
+
+/* Opens the loops of e->reduced[last...) inside `outer` others and makes their step; returns how
+ * many were opened. */
+static int emit_steps(Emission *e, Buffer *sum, int last, int outer, const Prefetches *ahead) {
+    Builder *b = e->b;
+    int opened = open_reduced(e, last, e->reduced_count);
+    if (outer + opened > 0) {
+        bool brief = last < e->reduced_count && is_brief(e, e->reduced[last]);
+        b->open_stmt[b->depth - 1]->unroll = brief;
+        b->open_stmt[b->depth - 1]->rolled = !brief;
+    }
+    contraction_prefetch(e, ahead);
+    if (e->plan->tile.form == TILE_BROADCAST)
+        emit_broadcast_step(e, sum);
+    else
+        emit_dot_step(e, sum);
+    return opened;
 }
 
 /* The sums over e->reduced[from...) in registers; returns their array. */
@@ -353,17 +421,10 @@ static Buffer *emit_sums(Emission *e, int from) {
         e->dims[e->reduced[i]] = integer(b, 0);
     Prefetches ahead = contraction_point_ahead(e, from);
     point_to_sides(e, saved, dims);
-    inner += open_reduced(e, last, e->reduced_count);
-    if (inner > 0) {
-        bool brief = last < e->reduced_count && is_brief(e, e->reduced[last]);
-        b->open_stmt[b->depth - 1]->unroll = brief;
-        b->open_stmt[b->depth - 1]->rolled = !brief;
-    }
-    contraction_prefetch(e, &ahead);
-    if (plan->tile.form == TILE_BROADCAST)
-        emit_broadcast_step(e, sum);
+    if (slides(e, last, &ahead))
+        emit_sliding_steps(e, sum, e->reduced[last]);
     else
-        emit_dot_step(e, sum);
+        inner += emit_steps(e, sum, last, inner, &ahead);
     close_blocks(b, inner);
     if (chains)
         join_chains(e, sum);
