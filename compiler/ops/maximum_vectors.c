@@ -7,10 +7,15 @@ static bool is_stored_plainly(const Maximum *m) {
     return m->node == group->nodes[group->count - 1] && !m->node->accumulate;
 }
 
-static void take_larger(Builder *b, Expr *best, Expr *value) {
+#define WORK 4 /* operations that a maximum counts for, in each lane */
+
+static void take_larger(Maximum *m, Expr *best, Expr *value) {
+    Builder *b = m->lowering->builder;
     Expr *arguments[] = {best, value};
+    Expr *take = call(b, TYPE_VECTOR, "VECTOR_TAKE_LARGER", 2, arguments);
+    take->integer = (int64_t)WORK * m->lowering->options->vector_length;
     best->variable->assigned = true;
-    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_TAKE_LARGER", 2, arguments));
+    call_statement(b, take);
 }
 
 /* The maxima of every `step`th element of the window from `first` on, in scan order, for a vector
@@ -24,7 +29,7 @@ static Expr *vector_maxima(Maximum *m, int64_t first, int64_t step) {
         load->type = TYPE_VECTOR;
         Expr *value = declare(b, best ? "value" : "best", TYPE_VECTOR, load);
         if (best)
-            take_larger(b, best, value);
+            take_larger(m, best, value);
         else
             best = value;
     }
@@ -87,7 +92,7 @@ static void emit_windows(Maximum *m, int64_t count) {
             Expr *mixed = call(b, TYPE_VECTOR, odd ? "VECTOR_ODD" : "VECTOR_EVEN", 2, pair);
             mixed = declare(b, odd ? "odd" : "even", TYPE_VECTOR, mixed);
             if (best)
-                take_larger(b, best, mixed);
+                take_larger(m, best, mixed);
             else
                 best = mixed;
         }
