@@ -248,7 +248,7 @@ static void emit_forward(Maximum *m, Buffer *map, bool unrolled) {
         channels = emit_loops(m);
     Buffer *places = m->placed ? declare_places(m) : NULL;
     int lanes = open_lanes(m);
-    Best best;
+    Best best = {NULL, NULL};
     if (unrolled) {
         best = emit_unrolled(m);
     } else {

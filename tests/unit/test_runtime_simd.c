@@ -59,6 +59,38 @@ static void sums_and_broadcasts(void **state) {
     assert_true(vector_sum(&value) == 0);
 }
 
+static void larger_lanes(void **state) {
+    real a[VECTOR_LENGTH], b[VECTOR_LENGTH], larger[VECTOR_LENGTH];
+    (void)state;
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        a[i] = i % 2 == 0 ? NAN : (real)(i - 3);
+        b[i] = i % 4 == 2 ? (real)INFINITY : (real)(2 - i);
+    }
+    for (int turn = 0; turn < 2; turn++) {
+        vector best = VECTOR_LOAD(turn == 0 ? a : b);
+        const vector value = VECTOR_LOAD(turn == 0 ? b : a);
+        VECTOR_TAKE_LARGER(best, value);
+        VECTOR_STORE(larger, best);
+        for (int i = 0; i < VECTOR_LENGTH; i++) {
+            assert_true(i % 2 == 0 ? isnan(larger[i]) : larger[i] == (a[i] > b[i] ? a[i] : b[i]));
+        }
+    }
+}
+
+static void every_other_lane(void **state) {
+    real numbers[2 * VECTOR_LENGTH], even[VECTOR_LENGTH], odd[VECTOR_LENGTH];
+    (void)state;
+    for (int i = 0; i < 2 * VECTOR_LENGTH; i++) {
+        numbers[i] = (real)i;
+    }
+    const vector a = VECTOR_LOAD(numbers), b = VECTOR_LOAD(numbers + VECTOR_LENGTH);
+    VECTOR_STORE(even, VECTOR_EVEN(a, b));
+    VECTOR_STORE(odd, VECTOR_ODD(a, b));
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        assert_true(even[i] == (real)(2 * i) && odd[i] == (real)(2 * i + 1));
+    }
+}
+
 static void transposed_blocks(void **state) {
     enum { FROM_STEP = VECTOR_LENGTH + 3, TO_STEP = VECTOR_LENGTH + 1 };
     real from[VECTOR_LENGTH * FROM_STEP], to[VECTOR_LENGTH * TO_STEP];
@@ -105,8 +137,12 @@ static void loops_with_hints(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(load_and_store_anywhere), cmocka_unit_test(parts_of_vectors),
-        cmocka_unit_test(sums_and_broadcasts),     cmocka_unit_test(transposed_blocks),
+        cmocka_unit_test(load_and_store_anywhere),
+        cmocka_unit_test(parts_of_vectors),
+        cmocka_unit_test(sums_and_broadcasts),
+        cmocka_unit_test(transposed_blocks),
+        cmocka_unit_test(larger_lanes),
+        cmocka_unit_test(every_other_lane),
         cmocka_unit_test(loops_with_hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
