@@ -73,14 +73,6 @@ typedef real vector_in_memory
 
 #endif
 
-/* The first `count` (0..VECTOR_LENGTH) reals at `from`, zeros behind them. */
-RUNTIME_INLINE void vector_load_partial(const real *from, int count, vector *out) {
-    real *lanes = (real *)out;
-    for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
-        lanes[lane] = lane < count ? from[lane] : (real)0;
-    }
-}
-
 #if VECTOR_LENGTH > 1
 #define LANES(count)                                                                               \
     __attribute__((vector_size((count) * sizeof(real)), aligned(sizeof(real)), may_alias))
@@ -89,7 +81,8 @@ typedef real four_lanes LANES(4);
 typedef real two_lanes LANES(2);
 #endif
 
-/* In halves: of a loop over a constant count C compilers make single stores. */
+/* The first `count` (0..VECTOR_LENGTH) lanes. In halves: of a loop over a constant count C
+ * compilers make single stores. */
 RUNTIME_INLINE void vector_store_partial(real *to, int count, const vector *value) {
     const real *lanes = (const real *)value;
     int done = 0;

@@ -24,19 +24,13 @@ static void load_and_store_anywhere(void **state) {
 
 static void parts_of_vectors(void **state) {
     real numbers[VECTOR_LENGTH], copy[VECTOR_LENGTH];
-    vector value;
     (void)state;
     for (int i = 0; i < VECTOR_LENGTH; i++) {
         numbers[i] = (real)(i + 1);
     }
+    const vector value = VECTOR_LOAD(numbers);
     for (int count = 0; count <= VECTOR_LENGTH; count++) {
-        vector_load_partial(numbers, count, &value);
-        VECTOR_STORE(copy, value);
-        for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
-            assert_true(copy[lane] == (lane < count ? numbers[lane] : (real)0));
-        }
         VECTOR_STORE(copy, VECTOR_SET(-7));
-        vector_load_partial(numbers, VECTOR_LENGTH, &value);
         vector_store_partial(copy, count, &value);
         for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
             assert_true(copy[lane] == (lane < count ? numbers[lane] : (real)-7));
