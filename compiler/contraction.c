@@ -151,6 +151,11 @@ static bool is_guarded(const ContractionPlan *plan, const Operand *operand) {
     return false;
 }
 
+/* The rows of weights that chains read run on into the next ones: see chain_count. */
+static bool runs_on(const ContractionPlan *plan, int side) {
+    return plan->tile.chains > 1 && side != plan->tile.vector_side;
+}
+
 void contraction_sides(ContractionPlan *plan) {
     const Contraction *c = plan->contraction;
     const Operand *operands[3] = {&c->a, &c->b, &c->result};
@@ -159,7 +164,7 @@ void contraction_sides(ContractionPlan *plan) {
     for (int s = 0; s < 3; s++) {
         Side *side = sides[s];
         side->operand = operands[s];
-        side->guarded = s < 2 && is_guarded(plan, side->operand);
+        side->guarded = s < 2 && !runs_on(plan, s) && is_guarded(plan, side->operand);
         contraction_layout(plan, side->operand, side->guarded, 0, axes);
         contraction_place(plan, side, axes);
         side->packable = is_packable(plan, side);

@@ -1,5 +1,5 @@
-/* What contraction_operands.c and contraction_vector.c share: a contraction while its loops are
- * being made. */
+/* What contraction_operands.c, contraction_sums.c and contraction_vector.c share: a contraction
+ * while its loops are being made. */
 #ifndef CNNC_CONTRACTION_EMISSION_H
 #define CNNC_CONTRACTION_EMISSION_H
 
@@ -23,7 +23,9 @@ typedef struct Emission {
     Range clipped[MAX_PLAN_DIMS]; /* of the tile being emitted */
     bool clearing;                /* in_parts: what is emitted sets the results to zero */
     int rows, lines, columns,
-        lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
+        lanes;   /* of the block being emitted; BROADCAST: lanes of vector_dim */
+    int spacing; /* BROADCAST: from one of its vectors to the next; less than a vector where these
+                    overlap, see contraction_vector.c */
 } Emission;
 
 /* Lists the reduced or the other dimensions: parts behind what they are parts of, lanes of blocks
@@ -48,6 +50,22 @@ Expr *shift_dim(Emission *e, int d, Expr *index);
 void restore_dim(Emission *e, int d, Expr *block);
 /* Vector number `column` of a side: along the vector dimension, or in the next blocks. */
 Expr *load_vector(Emission *e, const Side *side, Expr *column);
+
+/* Loops over the rows of the tile, of all its lines: their number. contraction_close_rows lets the
+ * dimensions stand for the block again. */
+typedef struct Rows {
+    Expr *line_block, *row_block;
+} Rows;
+Expr *contraction_open_rows(Emission *e, bool unrolled, Rows *rows, int *opened);
+void contraction_close_rows(Emission *e, const Rows *rows);
+
+/* The loops of a tile's sums (contraction_sums.c): those over e->reduced[from, to); returns how
+ * many were opened. */
+int contraction_open_reduced(Emission *e, int from, int to);
+/* The sums over e->reduced[from...) in registers; returns their array. */
+Buffer *contraction_emit_sums(Emission *e, int from);
+/* Sets vectors of sums, or the tile's memory, to zero. */
+void contraction_clear(Emission *e, Buffer *buffer, int64_t columns, bool unroll);
 
 /* Leaves out terms that are padding for the whole tile: fills e->clipped (contraction_clip.c). */
 void contraction_clip(Emission *e);

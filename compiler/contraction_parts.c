@@ -156,6 +156,8 @@ bool contraction_split_chains(ContractionPlan *plan) {
     int length = plan->lowering->options->vector_length;
     if (tile->form != TILE_DOT || tile->chains <= 1)
         return false;
+    PlanDim *dim = &plan->dims[tile->vector_dim];
+    dim->extent = (dim->extent + length - 1) / length * length;
     tile->chain_dim = contraction_split(plan, tile->vector_dim, (int64_t)length * tile->chains);
     tile->vector_dim = contraction_split(plan, tile->chain_dim, length);
     return true;

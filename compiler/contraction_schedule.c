@@ -129,14 +129,16 @@ static int weights_read_once(const ContractionPlan *plan, const Tile *tile) {
 }
 
 /* Such a sum with nothing beside it waits for its own additions unless it runs in several chains;
- * but what it reads lies in order, which is what the second level is fastest at. */
+ * but what it reads lies in order, which is what the second level is fastest at. Rows that do not
+ * fill vectors run on into the next ones, against zeros in a copy of what they are multiplied by.
+ */
 static int chain_count(const ContractionPlan *plan, const Tile *tile) {
     int length = plan->lowering->options->vector_length;
     int64_t extent = plan->dims[tile->vector_dim].extent;
-    int chains = MAX_CHAINS;
-    if (weights_read_once(plan, tile) < 0 || extent % length != 0)
+    int chains = MAX_CHAINS, weights = weights_read_once(plan, tile);
+    if (weights < 0 || (extent % length != 0 && weights == tile->vector_side))
         return 1;
-    while (extent / length % chains != 0)
+    while (whole_vectors(extent, length) % chains != 0)
         chains--;
     return chains;
 }

@@ -22,10 +22,6 @@ static Expr *open_unless_single(Builder *b, const char *letter, int64_t extent, 
     return open_loop(b, LOOP_INDEPENDENT, letter, extent);
 }
 
-static bool depends(const Side *side, int d) {
-    return d >= 0 && side->coefficient[d] != 0;
-}
-
 Expr *shift_dim(Emission *e, int d, Expr *index) {
     if (d < 0)
         return NULL;
@@ -39,13 +35,7 @@ void restore_dim(Emission *e, int d, Expr *block) {
         e->dims[d] = block;
 }
 
-/* Loops over the rows of the tile, of all its lines: their number. close_rows lets the dimensions
- * stand for the block again. */
-typedef struct Rows {
-    Expr *line_block, *row_block;
-} Rows;
-
-static Expr *open_rows(Emission *e, bool unrolled, Rows *rows, int *opened) {
+Expr *contraction_open_rows(Emission *e, bool unrolled, Rows *rows, int *opened) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     Expr *v = unrolled ? open_unrolled(b, "v", e->lines, opened)
@@ -57,148 +47,9 @@ static Expr *open_rows(Emission *e, bool unrolled, Rows *rows, int *opened) {
     return plus(b, times(b, v, integer(b, e->rows)), u);
 }
 
-static void close_rows(Emission *e, const Rows *rows) {
+void contraction_close_rows(Emission *e, const Rows *rows) {
     restore_dim(e, e->plan->tile.row_dim, rows->row_block);
     restore_dim(e, e->plan->tile.line_dim, rows->line_block);
-}
-
-Expr *load_vector(Emission *e, const Side *side, Expr *column) {
-    int d = e->plan->tile.column_dim;
-    Expr *block = d >= 0 ? shift_dim(e, d, column) : NULL;
-    Expr *offset = side_offset(e, side);
-    if (d >= 0)
-        restore_dim(e, d, block);
-    else
-        offset = plus(e->b, offset, times(e->b, column, integer(e->b, e->length)));
-    Expr *load = load_at(e->b, side->buffer, 1, &offset);
-    load->type = TYPE_VECTOR;
-    return load;
-}
-
-/* One of several columns stays in its register until all rows have used it. */
-static void hold_value(Emission *e, Buffer *held, Expr *column) {
-    Builder *b = e->b;
-    Expr *value = load_at(b, held, 1, &column);
-    if (e->columns > 1)
-        call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
-}
-
-/* sum[row][column] += ... for one combination of the reduced dims, BROADCAST. */
-static void emit_broadcast_step(Emission *e, Buffer *sum) {
-    Builder *b = e->b;
-    const Tile *tile = &e->plan->tile;
-    const Side *vectors = &e->plan->side[tile->vector_side];
-    const Side *scalars = &e->plan->side[!tile->vector_side];
-    bool by_row = depends(vectors, tile->row_dim);
-    int64_t extent = e->columns;
-    Buffer *held = NULL;
-    if (!by_row && e->rows * e->lines > 1) {
-        int opened = 0;
-        held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
-        Expr *t = open_unrolled(b, "t", extent, &opened);
-        store_at(b, held, 1, &t, load_vector(e, vectors, t), false);
-        if (tile->column_dim < 0)
-            hold_value(e, held, t);
-        close_blocks(b, opened);
-    }
-    int opened = 0;
-    Rows rows;
-    Expr *row = open_rows(e, true, &rows, &opened);
-    Expr *offset = side_offset(e, scalars);
-    Expr *scalar = load_at(b, scalars->buffer, 1, &offset);
-    Expr *set = declare(b, "scalar", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_SET", 1, &scalar));
-    Expr *t = open_unrolled(b, "t", extent, &opened);
-    Expr *vector = held ? load_at(b, held, 1, &t) : load_vector(e, vectors, t);
-    Expr *place[2] = {row, t};
-    store_at(b, sum, 2, place, times(b, set, vector), true);
-    close_blocks(b, opened);
-    close_rows(e, &rows);
-}
-
-/* A factor of DOT and LANES as it is loaded: once for all rows, once for all columns, or each time.
- */
-typedef struct Factor {
-    const Side *side;
-    Buffer *held; /* by column, for all rows */
-    Expr *row;    /* for all columns */
-} Factor;
-
-static Factor hold_factor(Emission *e, const Side *side) {
-    Builder *b = e->b;
-    Factor factor = {.side = side};
-    int64_t extent = e->columns;
-    if (depends(side, e->plan->tile.row_dim) || e->rows == 1)
-        return factor;
-    int opened = 0;
-    factor.held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
-    Expr *t = open_unrolled(b, "t", extent, &opened);
-    store_at(b, factor.held, 1, &t, load_vector(e, side, t), false);
-    hold_value(e, factor.held, t);
-    close_blocks(b, opened);
-    return factor;
-}
-
-static Expr *factor_at(Emission *e, const Factor *factor, Expr *column) {
-    return factor->held  ? load_at(e->b, factor->held, 1, &column)
-           : factor->row ? factor->row
-                         : load_vector(e, factor->side, column);
-}
-
-/* The same for DOT and LANES: both factors are vectors along the vector dimension. C compilers do
- * not see that the unrolled loops load the same again. */
-static void emit_dot_step(Emission *e, Buffer *sum) {
-    Builder *b = e->b;
-    const Tile *tile = &e->plan->tile;
-    int opened = 0;
-    Expr *chain = NULL;
-    if (tile->chains > 1)
-        chain = e->dims[tile->chain_dim] = open_unrolled(b, "chain", tile->chains, &opened);
-    Factor factors[2];
-    for (int s = 0; s < 2; s++)
-        factors[s] = hold_factor(e, &e->plan->side[s]);
-    Expr *u = open_unrolled(b, "u", e->rows, &opened);
-    Expr *row = shift_dim(e, tile->row_dim, u);
-    for (int s = 0; s < 2; s++)
-        if (factors[s].held == NULL && e->columns > 1 &&
-            !depends(factors[s].side, tile->column_dim))
-            factors[s].row =
-                declare(b, "row", TYPE_VECTOR, load_vector(e, factors[s].side, integer(b, 0)));
-    Expr *t = open_unrolled(b, "t", e->columns, &opened);
-    Expr *place[2] = {u, chain ? chain : t};
-    store_at(b, sum, 2, place, times(b, factor_at(e, &factors[0], t), factor_at(e, &factors[1], t)),
-             true);
-    close_blocks(b, opened);
-    restore_dim(e, tile->row_dim, row);
-}
-
-/* Whether a step of the innermost loop takes all of a dimension. */
-static bool is_one_step(const Emission *e, int d) {
-    const Tile *tile = &e->plan->tile;
-    bool vector = d == tile->vector_dim && e->plan->dims[d].extent == e->length;
-    return tile->form == TILE_DOT && (vector || (tile->chains > 1 && d == tile->chain_dim));
-}
-
-/* Opens the loops of e->reduced[from, to). */
-static int open_reduced(Emission *e, int from, int to) {
-    int opened = 0;
-    for (int i = from; i < to; i++) {
-        int d = e->reduced[i];
-        const PlanDim *dim = &e->plan->dims[d];
-        if ((dim->extent == 1 && !dim->batch) || is_one_step(e, d)) {
-            e->dims[d] = integer(e->b, 0);
-            continue;
-        }
-        bool vector = e->plan->tile.form == TILE_DOT && d == e->plan->tile.vector_dim;
-        int64_t step = vector ? e->length : 1;
-        const Range *part = &e->clipped[d];
-        Expr *begin = part->begin ? part->begin : integer(e->b, 0);
-        Expr *end = part->end ? part->end : plan_dim_end(e->plan, d);
-        e->dims[d] = open_range(e->b, LOOP_SERIAL, dim->letter, begin, end, step);
-        if (part->end)
-            expect_trips(e->b, part->trips, false);
-        opened++;
-    }
-    return opened;
 }
 
 /* The tile's sums into its memory: whole vectors, or for DOT the sum of the lanes. */
@@ -230,7 +81,7 @@ static void emit_store(Emission *e, Buffer *sum, bool add) {
     const Tile *tile = &e->plan->tile;
     int opened = 0;
     Rows rows;
-    Expr *row = open_rows(e, true, &rows, &opened);
+    Expr *row = contraction_open_rows(e, true, &rows, &opened);
     Expr *t = open_unrolled(b, "t", e->columns, &opened);
     Expr *column = shift_dim(e, tile->column_dim, t);
     Expr *place[2] = {row, t};
@@ -240,24 +91,7 @@ static void emit_store(Emission *e, Buffer *sum, bool add) {
         offset = plus(b, offset, times(b, t, integer(b, e->length)));
     store_at(b, e->plan->result.buffer, 1, &offset, vector, add);
     restore_dim(e, tile->column_dim, column);
-    close_rows(e, &rows);
-    close_blocks(b, opened);
-}
-
-static void emit_clear(Emission *e, Buffer *buffer, int64_t columns, bool unroll) {
-    Builder *b = e->b;
-    int opened = 0;
-    Expr *place[2];
-    if (unroll) {
-        place[0] = open_unrolled(b, "u", e->rows * e->lines, &opened);
-        place[1] = open_unrolled(b, "t", columns, &opened);
-        store_at(b, buffer, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
-    } else {
-        place[0] = open_loop(b, LOOP_SERIAL, "u", e->rows * e->lines);
-        place[1] = open_loop(b, LOOP_INDEPENDENT, "lane", columns);
-        opened = 2;
-        store_at(b, buffer, 2, place, number(b, 0), false);
-    }
+    contraction_close_rows(e, &rows);
     close_blocks(b, opened);
 }
 
@@ -266,110 +100,29 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
     Builder *b = e->b;
     const Tile *t = &e->plan->tile;
     bool lanes = t->form != TILE_DOT, columns = t->column_dim >= 0;
-    int64_t width = lanes && columns ? e->length : lanes ? e->lanes : 1;
+    bool overlap = e->spacing < e->length, by_column = columns || overlap;
+    int64_t width = lanes && by_column ? e->length : lanes ? e->lanes : 1;
     bool row_inner = t->row_dim >= 0 && e->plan->result.coefficient[t->row_dim] == 1;
     int opened = 0;
-    Expr *column = columns ? open_unless_single(b, "t", e->columns, &opened) : integer(b, 0);
+    Expr *column = by_column ? open_unless_single(b, "t", e->columns, &opened) : integer(b, 0);
     Rows rows;
     Expr *row, *lane = NULL;
     if (row_inner)
         lane = open_unless_single(b, "lane", width, &opened);
-    row = open_rows(e, false, &rows, &opened);
+    row = contraction_open_rows(e, false, &rows, &opened);
     if (!row_inner)
         lane = open_unless_single(b, "lane", width, &opened);
     Expr *place[2] = {row, plus(b, times(b, column, integer(b, width)), lane)};
     Expr *column_block = columns ? shift_dim(e, t->column_dim, column) : NULL;
-    Expr *lane_block = lanes ? shift_dim(e, t->vector_dim, lane) : NULL;
+    Expr *along = overlap ? plus(b, times(b, column, integer(b, e->spacing)), lane) : lane;
+    Expr *lane_block = lanes ? shift_dim(e, t->vector_dim, along) : NULL;
     contraction_finish(e->plan, e->dims, load_at(b, tile, 2, place));
     if (lanes)
         restore_dim(e, t->vector_dim, lane_block);
     if (columns)
         restore_dim(e, t->column_dim, column_block);
-    close_rows(e, &rows);
+    contraction_close_rows(e, &rows);
     close_blocks(b, opened);
-}
-
-/* Lets the operands be read from pointers to where they start at the indices of this point; all
- * indices count from there. */
-static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
-    Builder *b = e->b;
-    for (int s = 0; s < 2; s++) {
-        Side *side = &e->plan->side[s];
-        saved[s] = *side;
-        const char *name = arena_format(b->arena, "%s_at", side->buffer->name);
-        side->buffer = declare_pointer(b, name, side->buffer, side_offset(e, side));
-        side->base = 0;
-    }
-    for (int d = 0; d < e->plan->dim_count; d++) {
-        dims[d] = e->dims[d];
-        e->dims[d] = integer(b, 0);
-    }
-}
-
-#define BRIEF 112    /* multiply-adds; half as many where C compilers soon run out of registers */
-#define WIDE_FILE 32 /* registers */
-
-/* The innermost loop is so short that counting would cost more than the code of all its steps. Not
- * with chains, whose loads C compilers would bring out of their order then. */
-static bool is_brief(const Emission *e, int d) {
-    int64_t most = e->plan->lowering->options->registers >= WIDE_FILE ? BRIEF : BRIEF / 2;
-    const Tile *tile = &e->plan->tile;
-    const PlanDim *dim = &e->plan->dims[d];
-    int64_t step = tile->form == TILE_DOT && d == tile->vector_dim ? e->length : 1;
-    bool constant = !dim->batch && !e->clipped[d].end;
-    return constant && tile->chains <= 1 &&
-           dim->extent / step * e->rows * e->lines * e->columns <= most;
-}
-
-/* The sums of a result's chains to its first. */
-static void join_chains(Emission *e, Buffer *sum) {
-    Builder *b = e->b;
-    int opened = 0;
-    Expr *zero = integer(b, 0);
-    Expr *chain = open_unrolled(b, "chain", e->plan->tile.chains - 1, &opened);
-    Expr *from[2] = {zero, plus(b, chain, integer(b, 1))}, *to[2] = {zero, zero};
-    store_at(b, sum, 2, to, load_at(b, sum, 2, from), true);
-    close_blocks(b, opened);
-}
-
-/* The sums over e->reduced[from...) in registers; returns their array. */
-static Buffer *emit_sums(Emission *e, int from) {
-    Builder *b = e->b;
-    ContractionPlan *plan = e->plan;
-    bool chains = plan->tile.chains > 1; /* then there is one result */
-    int64_t extent[2] = {(int64_t)e->rows * e->lines, chains ? plan->tile.chains : e->columns};
-    Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
-    emit_clear(e, sum, extent[1], true);
-    int last = e->reduced_count - 1;
-    while (last > from && is_one_step(e, e->reduced[last]))
-        last--;
-    last = last > from ? last : from;
-    int inner = open_reduced(e, from, last);
-    Side saved[2];
-    Expr *dims[MAX_PLAN_DIMS];
-    for (int i = last; i < e->reduced_count; i++)
-        e->dims[e->reduced[i]] = integer(b, 0);
-    Prefetches ahead = contraction_point_ahead(e, from);
-    point_to_sides(e, saved, dims);
-    inner += open_reduced(e, last, e->reduced_count);
-    if (inner > 0) {
-        bool brief = last < e->reduced_count && is_brief(e, e->reduced[last]);
-        b->open_stmt[b->depth - 1]->unroll = brief;
-        b->open_stmt[b->depth - 1]->rolled = !brief;
-    }
-    contraction_prefetch(e, &ahead);
-    if (plan->tile.form == TILE_BROADCAST)
-        emit_broadcast_step(e, sum);
-    else
-        emit_dot_step(e, sum);
-    close_blocks(b, inner);
-    if (chains)
-        join_chains(e, sum);
-    for (int s = 0; s < 2; s++)
-        plan->side[s] = saved[s];
-    for (int d = 0; d < plan->dim_count; d++)
-        e->dims[d] = dims[d];
-    return sum;
 }
 
 static void emit_tile(Emission *e) {
@@ -380,12 +133,42 @@ static void emit_tile(Emission *e) {
     Buffer *tile = declare_array(b, "tile", TYPE_REAL, 2, tile_extent);
     bool split = e->first_inner > 0;
     if (split)
-        emit_clear(e, tile, width, false);
-    int opened = open_reduced(e, 0, e->first_inner);
-    Buffer *sum = emit_sums(e, e->first_inner);
+        contraction_clear(e, tile, width, false);
+    int opened = contraction_open_reduced(e, 0, e->first_inner);
+    Buffer *sum = contraction_emit_sums(e, e->first_inner);
     emit_spill(e, sum, tile, split);
     close_blocks(b, opened);
     emit_epilogue(e, tile);
+}
+
+/* ---- Vectors that overlap ---- */
+
+/* Where lanes do not fill vectors, the last vector starts as much earlier, and what it shares with
+ * the one before is made twice: whole vectors in the epilogue cost less than single elements. Not
+ * where an element must be handed over once, as where something is added to it. */
+static bool may_overlap(const Emission *e) {
+    const ContractionPlan *plan = e->plan;
+    const Contraction *c = plan->contraction;
+    const Tile *tile = &plan->tile;
+    bool again = c->to_result ? lower_result_repeats(plan->lowering, c->node)
+                              : !c->accumulate && !c->step_numbers;
+    return tile->form == TILE_BROADCAST && tile->column_dim < 0 && !tile->pack && !tile->in_parts &&
+           plan->result.coefficient[tile->vector_dim] == 1 && again;
+}
+
+/* Where the block that remains of a dimension behind `whole` elements starts. */
+static int64_t start_of_rest(const Emission *e, int d, int64_t whole) {
+    int64_t extent = e->plan->dims[d].extent;
+    int64_t rounded = (extent - whole + e->length - 1) / e->length * e->length;
+    bool earlier = d == e->plan->tile.vector_dim && rounded <= extent && may_overlap(e);
+    return earlier ? extent - rounded : whole;
+}
+
+/* The distance between the vectors of a block of all lanes. */
+static int vector_spacing(const Emission *e) {
+    int distances = e->columns - 1, last = e->lanes - e->length;
+    bool overlap = distances > 0 && e->lanes % e->length != 0 && last % distances == 0;
+    return overlap && may_overlap(e) ? last / distances : e->length;
 }
 
 /* ---- Outer loops ---- */
@@ -424,8 +207,9 @@ static void emit_blocks(Emission *e, int at, int d, int *size, int block) {
         close_blocks(b, 1);
     }
     if (whole < dim->extent) {
-        *size = (int)(dim->extent - whole);
-        e->dims[d] = integer(b, whole);
+        int64_t first = start_of_rest(e, d, whole);
+        *size = (int)(dim->extent - first);
+        e->dims[d] = integer(b, first);
         emit_outer(e, at + 1);
     }
 }
@@ -433,16 +217,18 @@ static void emit_blocks(Emission *e, int at, int d, int *size, int block) {
 /* All the results of the innermost loops. */
 static void emit_innermost(Emission *e) {
     const Tile *tile = &e->plan->tile;
-    if (tile->form == TILE_BROADCAST && tile->column_dim < 0)
+    if (tile->form == TILE_BROADCAST && tile->column_dim < 0) {
         e->columns = (e->lanes + e->length - 1) / e->length;
+        e->spacing = vector_spacing(e);
+    }
     if (!tile->in_parts)
         contraction_clip(e);
     if (e->clearing)
         emit_store(e, NULL, false);
     else if (tile->in_parts)
-        emit_store(e, emit_sums(e, e->first_inner), true);
+        emit_store(e, contraction_emit_sums(e, e->first_inner), true);
     else if (tile->stored_directly)
-        emit_store(e, emit_sums(e, 0), e->plan->contraction->accumulate);
+        emit_store(e, contraction_emit_sums(e, 0), e->plan->contraction->accumulate);
     else
         emit_tile(e);
 }
@@ -459,7 +245,7 @@ static void emit_parts(Emission *e, int at) {
     if (e->clearing)
         emit_outer(e, at);
     e->clearing = false;
-    int opened = open_reduced(e, 0, e->first_inner);
+    int opened = contraction_open_reduced(e, 0, e->first_inner);
     emit_outer(e, at);
     close_blocks(e->b, opened);
     e->first_part = at;
@@ -528,7 +314,7 @@ void contraction_emit_tiled(ContractionPlan *plan) {
     Emission e = {.plan = plan, .b = plan->lowering->builder};
     e.length = plan->lowering->options->vector_length;
     e.rows = e.lines = e.columns = 1;
-    e.lanes = e.length;
+    e.lanes = e.spacing = e.length;
     contraction_order_outer(&e);
     e.reduced_count = contraction_list_dims(plan, true, e.reduced);
     e.first_inner = contraction_first_inner(&e);

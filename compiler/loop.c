@@ -541,6 +541,12 @@ void split_index(Builder *b, Expr *index, int64_t block, int64_t extent, Expr **
             *block_number = index->argument[0]->argument[0];
         return;
     }
+    if (index->kind == EXPR_BINARY && index->operation == BINARY_MULTIPLY &&
+        is_integer(index->argument[1], block)) {
+        *block_number = index->argument[0];
+        *lane = integer(b, 0);
+        return;
+    }
     if (is_lane_of_known_block(index, block)) {
         bool first = index->kind != EXPR_BINARY;
         *block_number = integer(b, first ? 0 : index->argument[1]->integer / block);

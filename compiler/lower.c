@@ -398,6 +398,31 @@ static void add_tensor(Tensor *tensor, Tensor **tensors, int *count, int capacit
         tensors[(*count)++] = tensor;
 }
 
+static bool reads_storage(Lowering *lowering, const Node *node, const Tensor *storage) {
+    int capacity = node_tensor_capacity(node);
+    Tensor **tensors = ARENA_ARRAY(lowering->arena, Tensor *, (size_t)capacity);
+    int count = node_reads(node, tensors, capacity);
+    for (int i = 0; i < count; i++)
+        if (tensors[i] == storage)
+            return true;
+    return false;
+}
+
+bool lower_result_repeats(Lowering *lowering, const Node *node) {
+    const Group *group = lowering->group;
+    int first = position_in_group(group, node);
+    for (int i = first; i < group->count; i++) {
+        const Tensor *result = tensor_storage(node_result(group->nodes[i]));
+        if (group->nodes[i]->accumulate)
+            return false;
+        /* The node behind reads it as the value that is handed on; any other would read memory. */
+        for (int k = first + 1; k < group->count; k++)
+            if (k != i + 1 && reads_storage(lowering, group->nodes[k], result))
+                return false;
+    }
+    return true;
+}
+
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity) {
     const Group *group = lowering->group;
     int count = 0;

@@ -75,6 +75,9 @@ Expr *example_blocks(Builder *b, int64_t block);
  * each element, in any order. Adds to dx where the node accumulates, feeds the fused nodes behind,
  * stores what anybody reads later. */
 void lower_result(Lowering *lowering, const Node *node, Expr *const *index, Expr *value);
+/* Whether an element may as well be handed over twice: what is read there is not what is written.
+ */
+bool lower_result_repeats(Lowering *lowering, const Node *node);
 /* The group's node that reads windows of what the nodes before it make (fuse_windows.h), or NULL:
  * then results are not handed over one by one but in windows, to its lower_window, whose elements
  * are what the nodes between make of the leader's. */

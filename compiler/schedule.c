@@ -8,6 +8,16 @@ typedef struct Work {
     double fixed, per_example;
 } Work;
 
+/* Indices and what is decided by them alone count nothing. */
+static bool is_of_indices(const Expr *expr) {
+    if (expr->type != TYPE_BOOLEAN || expr->argument_count == 0)
+        return expr->type == TYPE_INDEX;
+    for (int i = 0; i < expr->argument_count; i++)
+        if (!is_of_indices(expr->argument[i]))
+            return false;
+    return true;
+}
+
 static double expression_work(const Expr *expr) {
     double work = expr->kind == EXPR_BINARY || expr->kind == EXPR_UNARY || expr->kind == EXPR_CALL;
     if (expr->kind == EXPR_LOAD)
@@ -16,7 +26,7 @@ static double expression_work(const Expr *expr) {
         work += (double)expr->integer;
     for (int i = 0; i < expr->argument_count; i++)
         work += expression_work(expr->argument[i]);
-    return expr->type == TYPE_INDEX ? 0 : work;
+    return is_of_indices(expr) ? 0 : work;
 }
 
 static bool mentions(const Expr *expr, const Variable *variable) {

@@ -73,27 +73,47 @@ typedef real vector_in_memory
 
 #endif
 
-/* The first `count` (0..VECTOR_LENGTH) reals at `from`, zeros behind them. */
-RUNTIME_INLINE void vector_load_partial(const real *from, int count, vector *out) {
-    real *lanes = (real *)out;
-    for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
-        lanes[lane] = lane < count ? from[lane] : (real)0;
-    }
-}
-
-RUNTIME_INLINE void vector_store_partial(real *to, int count, const vector *value) {
-    const real *lanes = (const real *)value;
-    for (int lane = 0; lane < count; lane++) {
-        to[lane] = lanes[lane];
-    }
-}
-
 #if VECTOR_LENGTH > 1
 #define LANES(count)                                                                               \
     __attribute__((vector_size((count) * sizeof(real)), aligned(sizeof(real)), may_alias))
 typedef real eight_lanes LANES(8);
 typedef real four_lanes LANES(4);
+typedef real two_lanes LANES(2);
 #endif
+
+/* The first `count` (0..VECTOR_LENGTH) lanes. In halves: of a loop over a constant count C
+ * compilers make single stores. */
+RUNTIME_INLINE void vector_store_partial(real *to, int count, const vector *value) {
+    const real *lanes = (const real *)value;
+    int done = 0;
+    if (count >= VECTOR_LENGTH) {
+        VECTOR_STORE(to, *value);
+        return;
+    }
+#if VECTOR_LENGTH >= 16
+    if (count & 8) {
+        *(eight_lanes *)to = *(const eight_lanes *)lanes;
+        done = 8;
+    }
+#endif
+#if VECTOR_LENGTH >= 8
+    if (count & 4) {
+        *(four_lanes *)(to + done) = *(const four_lanes *)(lanes + done);
+        done += 4;
+    }
+#endif
+#if VECTOR_LENGTH >= 4
+    if (count & 2) {
+        *(two_lanes *)(to + done) = *(const two_lanes *)(lanes + done);
+        done += 2;
+    }
+#endif
+    if (count & 1) {
+        to[done] = lanes[done];
+    }
+}
+
+#define VECTOR_STORE_PARTIAL(to, count, value) vector_store_partial(&(to), count, &(value))
 
 /* The sum of the lanes, halving in a fixed tree, so that every target of one vector length rounds
  * alike. Written with halves and not with loops because a tile has many sums in a row. */
@@ -123,15 +143,23 @@ RUNTIME_INLINE real vector_sum(const vector *value) {
 #if VECTOR_LENGTH == 16
 #define VECTOR_LOW_LANES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define VECTOR_HIGH_LANES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define VECTOR_EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define VECTOR_ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #elif VECTOR_LENGTH == 8
 #define VECTOR_LOW_LANES 0, 8, 1, 9, 2, 10, 3, 11
 #define VECTOR_HIGH_LANES 4, 12, 5, 13, 6, 14, 7, 15
+#define VECTOR_EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14
+#define VECTOR_ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15
 #elif VECTOR_LENGTH == 4
 #define VECTOR_LOW_LANES 0, 4, 1, 5
 #define VECTOR_HIGH_LANES 2, 6, 3, 7
+#define VECTOR_EVEN_LANES 0, 2, 4, 6
+#define VECTOR_ODD_LANES 1, 3, 5, 7
 #elif VECTOR_LENGTH == 2
 #define VECTOR_LOW_LANES 0, 2
 #define VECTOR_HIGH_LANES 1, 3
+#define VECTOR_EVEN_LANES 0, 2
+#define VECTOR_ODD_LANES 1, 3
 #endif
 
 #ifdef VECTOR_LOW_LANES
@@ -146,6 +174,35 @@ typedef int32_t vector_lanes __attribute__((vector_size(VECTOR_BYTES)));
 #endif
 #define VECTOR_MIX(a, b, ...) __builtin_shuffle(a, b, (vector_lanes){__VA_ARGS__})
 #endif
+/* Every other element of two vectors in a row, from the first one and from the second one on. */
+#define VECTOR_EVEN(a, b) VECTOR_MIX(a, b, VECTOR_EVEN_LANES)
+#define VECTOR_ODD(a, b) VECTOR_MIX(a, b, VECTOR_ODD_LANES)
+
+/* Lane by lane the larger one; NaN is larger than everything. What C compilers make of that is
+ * several comparisons; x86's instruction gives its last operand where one of them is NaN, so of
+ * both orders at least one is NaN, and both together are. */
+#if (VECTOR_BYTES == 64 && defined(__AVX512F__)) || (VECTOR_BYTES <= 32 && defined(__AVX__))
+#ifdef CNNC_DOUBLE
+#define VECTOR_MAXIMUM "vmaxpd %2, %1, %0"
+#else
+#define VECTOR_MAXIMUM "vmaxps %2, %1, %0"
+#endif
+#endif
+
+RUNTIME_INLINE void vector_take_larger(vector *best, const vector *value) {
+    typedef __typeof__(*value > *best) Bits;
+#ifdef VECTOR_MAXIMUM
+    vector either, other;
+    __asm__(VECTOR_MAXIMUM : "=v"(either) : "v"(*best), "v"(*value));
+    __asm__(VECTOR_MAXIMUM : "=v"(other) : "v"(*value), "v"(*best));
+    *best = (vector)((Bits)either | (Bits)other);
+#else
+    const Bits larger = (*value > *best) | (*value != *value);
+    *best = (vector)(((Bits)*value & larger) | ((Bits)*best & ~larger));
+#endif
+}
+
+#define VECTOR_TAKE_LARGER(best, value) vector_take_larger(&(best), &(value))
 
 RUNTIME_INLINE void vector_transpose(real *to, size_t to_step, const real *from, size_t from_step) {
     vector rows[VECTOR_LENGTH], mixed[VECTOR_LENGTH];

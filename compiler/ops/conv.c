@@ -219,6 +219,8 @@ static const char *const conv_samples[] = {
     "input 2x4x5x6 net = CONV(3, 2x3x3, pad=1) - CONV(2, 3, stride=1x1x2, round=floor) - FC(3)",
     "input 3x7x6 net = CONV(32, 3x3, pad=1) - RELU - CONV(16, 3x3, stride=2, pad=1, round=floor) - "
     "FC(3)",
+    "input 2x7x29 net = CONV(3, 3x3, pad=1) - RELU - ADD{CONV(3, 1x1), CONV(3, 1x3, pad=0x1)} - "
+    "FC(3)",
     "input 2x6x7 net = CONV(32, 1x1) - CONV(32, 3x3, groups=2, pad=1) - CONV(16, 3x3, dilation=2, "
     "pad=2) - FC(3)",
     "input 3x6x5 net = CONV(16, 2x2) - CONV(24, 1x1, stride=2, round=floor) - CONV(16, 2x2) - "

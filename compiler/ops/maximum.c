@@ -5,9 +5,8 @@
  *     rows too long for these      an element of dx from the windows around it (gather_elements);
  *     one window over all          nothing is saved, the maximum is found again (gather_whole).
  * Lanes (of channels, or examples) are innermost. NaN counts as larger than everything. */
-#include "channels.h"
+#include "maximum.h"
 #include "common.h"
-#include "pooling.h"
 
 #include <string.h>
 
@@ -27,23 +26,12 @@ int maximum_pooling_saved(const Layer *layer, SavedSpec *specs) {
 
 /* ---- The maximum of a window ---- */
 
-typedef struct Maximum {
-    Lowering *lowering;
-    const Node *node;
-    const Window *window;
-    Channels channels;
-    Expr *output[MAX_AXES]; /* the window's position */
-    Expr *block_of_examples;
-    int64_t example_lanes; /* > 0: lanes are the examples of a block instead of its channels */
-    Expr *lane;            /* set by open_lanes */
-    Buffer *made;          /* the window's elements, lanes last; NULL: they are loaded from x */
-    bool placed;           /* it matters which element is the maximum */
-} Maximum;
+int maximum_last_axis(const Maximum *m) {
+    return m->window->rank - 1;
+}
 
-/* Opens the loops over examples, or blocks of them, and over blocks of channels; `in_lanes`: lanes
- * may be examples. */
-static int open_blocks(Maximum *m, Lowering *lowering, const Node *node, bool placed,
-                       bool in_lanes) {
+int maximum_open_blocks(Maximum *m, Lowering *lowering, const Node *node, bool placed,
+                        bool in_lanes) {
     *m = (Maximum){
         .lowering = lowering, .node = node, .window = &node->layer->window, .placed = placed};
     if (in_lanes && node->x[0]->layout.blocked_axis == BATCH_AXIS) {
@@ -59,7 +47,7 @@ static int open_blocks(Maximum *m, Lowering *lowering, const Node *node, bool pl
 /* And those over the windows. Windows that are unrolled go inside the lanes. */
 static int open_windows(Maximum *m, Lowering *lowering, const Node *node, bool placed,
                         bool unrolled) {
-    int opened = open_blocks(m, lowering, node, placed, unrolled);
+    int opened = maximum_open_blocks(m, lowering, node, placed, unrolled);
     return opened + pooling_open_outputs(lowering, m->window, 0, m->window->rank, m->output);
 }
 
@@ -124,11 +112,11 @@ static Best better_of(Maximum *m, Best best, Expr *value, Expr *number) {
     return (Best){choose(b, better, value, best.value), place};
 }
 
-static bool is_before_input(const Window *window, int axis, int64_t tap) {
+bool maximum_is_before_input(const Window *window, int axis, int64_t tap) {
     return tap < window->pad_begin[axis];
 }
 
-static bool is_behind_input(const Window *window, int axis, int64_t tap) {
+bool maximum_is_behind_input(const Window *window, int axis, int64_t tap) {
     int64_t last = (window->output[axis] - 1) * window->stride[axis];
     return last + tap - window->pad_begin[axis] >= window->input[axis];
 }
@@ -140,14 +128,14 @@ static Expr *clamped(Maximum *m, int axis, int64_t tap) {
     const Window *window = m->window;
     Expr *at = times(b, m->output[AXIS_SPACE + axis], integer(b, window->stride[axis]));
     at = plus(b, at, integer(b, tap - window->pad_begin[axis]));
-    if (is_before_input(window, axis, tap))
+    if (maximum_is_before_input(window, axis, tap))
         at = maximum(b, at, integer(b, 0));
-    if (is_behind_input(window, axis, tap))
+    if (maximum_is_behind_input(window, axis, tap))
         at = minimum(b, at, integer(b, window->input[axis] - 1));
     return at;
 }
 
-static void tap_index(Maximum *m, int64_t tap, Expr **index) {
+void maximum_tap_index(Maximum *m, int64_t tap, Expr **index) {
     int64_t at[3];
     pooling_tap(m->window, tap, at);
     index[AXIS_BATCH] = m->output[AXIS_BATCH];
@@ -182,7 +170,8 @@ static Expr *unrolled_number(Maximum *m, int64_t tap, Expr *const *index) {
     pooling_tap(window, tap, at);
     for (int axis = 0; axis < window->rank; axis++) {
         Expr *offset = integer(b, at[axis]);
-        if (is_before_input(window, axis, at[axis]) || is_behind_input(window, axis, at[axis]))
+        if (maximum_is_before_input(window, axis, at[axis]) ||
+            maximum_is_behind_input(window, axis, at[axis]))
             offset = offset_in_window(m, axis, index);
         number = plus(b, times(b, number, integer(b, window->kernel[axis])), offset);
     }
@@ -216,12 +205,12 @@ static Expr *unrolled_value(Maximum *m, int64_t tap, Expr *const *index) {
 static Best emit_unrolled(Maximum *m) {
     Builder *b = m->lowering->builder;
     Expr *index[MAX_AXES];
-    tap_index(m, 0, index);
+    maximum_tap_index(m, 0, index);
     Best best = {declare(b, "best", TYPE_REAL, unrolled_value(m, 0, index)), NULL};
     if (m->placed)
         best.number = declare(b, "place", TYPE_LABEL, unrolled_number(m, 0, index));
     for (int64_t tap = 1; tap < pooling_taps(m->window); tap++) {
-        tap_index(m, tap, index);
+        maximum_tap_index(m, tap, index);
         Expr *value = declare(b, "value", TYPE_REAL, unrolled_value(m, tap, index));
         Best next = better_of(m, best, value, unrolled_number(m, tap, index));
         if (m->placed)
@@ -270,31 +259,47 @@ static BestOfChannels emit_loops(Maximum *m) {
 
 /* ---- Forward ---- */
 
+/* The maxima at m->output, lane by lane. */
+static void emit_forward(Maximum *m, Buffer *map, bool unrolled) {
+    Builder *b = m->lowering->builder;
+    BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
+    if (!unrolled)
+        channels = emit_loops(m);
+    Buffer *places = m->placed ? declare_places(m) : NULL;
+    int lanes = open_lanes(m);
+    Best best = {NULL, NULL};
+    if (unrolled) {
+        best = emit_unrolled(m);
+    } else {
+        best.value = channel_get(&m->channels, &channels.value, m->output[AXIS_CHANNEL]);
+        if (m->placed)
+            best.number = channel_get(&m->channels, &channels.number, m->output[AXIS_CHANNEL]);
+    }
+    if (m->placed)
+        store_place(m, places, best.number);
+    if (map)
+        maximum_store_in_map(m, map, best.value);
+    else
+        lower_result(m->lowering, m->node, m->output, best.value);
+    close_blocks(b, lanes);
+    save_places(m, places);
+}
+
 void maximum_pooling_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
     bool unrolled = pooling_taps(&node->layer->window) <= POOLING_UNROLLED;
-    int opened =
-        open_windows(&m, lowering, node, node->training && node->saved[0] != NULL, unrolled);
-    BestOfChannels channels = {{.name = NULL}, {.name = NULL}};
-    if (!unrolled)
-        channels = emit_loops(&m);
-    Buffer *places = m.placed ? declare_places(&m) : NULL;
-    int lanes = open_lanes(&m);
-    Best best;
-    if (unrolled) {
-        best = emit_unrolled(&m);
-    } else {
-        best.value = channel_get(&m.channels, &channels.value, m.output[AXIS_CHANNEL]);
-        if (m.placed)
-            best.number = channel_get(&m.channels, &channels.number, m.output[AXIS_CHANNEL]);
-    }
-    if (m.placed)
-        store_place(&m, places, best.number);
-    lower_result(lowering, node, m.output, best.value);
-    close_blocks(b, lanes);
-    save_places(&m, places);
-    close_blocks(b, opened);
+    bool placed = node->training && node->saved[0] != NULL;
+    if (unrolled && maximum_forward_by_rows(lowering, node, placed))
+        return;
+    int blocks = maximum_open_blocks(&m, lowering, node, placed, unrolled);
+    Buffer *map = maximum_declare_map(&m);
+    int windows = pooling_open_outputs(lowering, m.window, 0, m.window->rank, m.output);
+    if (!unrolled || !maximum_forward_by_lanes(&m, map))
+        emit_forward(&m, map, unrolled);
+    close_blocks(b, windows);
+    maximum_turn_map(&m, map);
+    close_blocks(b, blocks);
 }
 
 void maximum_pooling_window(Lowering *lowering, const Node *node, Expr *const *output, Expr *block,
@@ -347,10 +352,6 @@ typedef struct Row {
     Buffer *sums; /* behind the padding; NULL: nothing is added up, windows tile the input */
 } Row;
 
-static int last_axis(const Maximum *m) {
-    return m->window->rank - 1;
-}
-
 static int64_t row_of_sums(const Window *window) {
     int axis = window->rank - 1;
     int64_t covered = (window->output[axis] - 1) * window->stride[axis] + window->kernel[axis];
@@ -359,13 +360,14 @@ static int64_t row_of_sums(const Window *window) {
 }
 
 static int open_columns(Maximum *m) {
-    return pooling_open_outputs(m->lowering, m->window, last_axis(m), m->window->rank, m->output);
+    return pooling_open_outputs(m->lowering, m->window, maximum_last_axis(m), m->window->rank,
+                                m->output);
 }
 
 static void load_row(Maximum *m, const Row *row) {
     Builder *b = m->lowering->builder;
     int columns = open_columns(m), lanes = open_lanes(m);
-    Expr *at[] = {m->output[AXIS_SPACE + last_axis(m)], m->lane};
+    Expr *at[] = {m->output[AXIS_SPACE + maximum_last_axis(m)], m->lane};
     store_at(b, row->places, 2, at, tensor_load(m->lowering, m->node->saved[0], m->output), false);
     close_blocks(b, lanes);
     lanes = open_lanes(m);
@@ -379,14 +381,14 @@ static void load_row(Maximum *m, const Row *row) {
 static Expr *number_of_row(Maximum *m, Expr *const *offset) {
     Builder *b = m->lowering->builder;
     Expr *number = integer(b, 0);
-    for (int axis = 0; axis < last_axis(m); axis++)
+    for (int axis = 0; axis < maximum_last_axis(m); axis++)
         number = plus(b, times(b, number, integer(b, m->window->kernel[axis])), offset[axis]);
-    return times(b, number, integer(b, m->window->kernel[last_axis(m)]));
+    return times(b, number, integer(b, m->window->kernel[maximum_last_axis(m)]));
 }
 
 static void hand_back_row(Maximum *m, const Row *row, Expr *const *offset, Expr **input) {
     Builder *b = m->lowering->builder;
-    int axis = last_axis(m);
+    int axis = maximum_last_axis(m);
     Expr *first = number_of_row(m, offset);
     Expr *tap = open_loop(b, LOOP_SERIAL, "tap", m->window->kernel[axis]);
     Expr *number = declare(b, "number", TYPE_LABEL, plus(b, first, tap));
@@ -409,7 +411,7 @@ static void each_sum(Maximum *m, const Row *row, Expr **input, int64_t columns, 
     Builder *b = m->lowering->builder;
     Expr *column = open_loop(b, LOOP_INDEPENDENT, "w", columns);
     int opened = 1 + open_lanes(m);
-    int axis = last_axis(m);
+    int axis = maximum_last_axis(m);
     Expr *behind = plus(b, column, integer(b, hand_over ? m->window->pad_begin[axis] : 0));
     Expr *at[] = {behind, m->lane};
     input[AXIS_SPACE + axis] = column;
@@ -424,7 +426,7 @@ static void each_sum(Maximum *m, const Row *row, Expr **input, int64_t columns, 
 
 static void declare_row(Maximum *m, Row *row) {
     Builder *b = m->lowering->builder;
-    int64_t extent[] = {m->window->output[last_axis(m)], lane_count(m)};
+    int64_t extent[] = {m->window->output[maximum_last_axis(m)], lane_count(m)};
     row->places = declare_array(b, "places", TYPE_LABEL, 2, extent);
     row->gradients = declare_array(b, "gradients", TYPE_REAL, 2, extent);
 }
@@ -436,7 +438,7 @@ static void gather_tiles(Lowering *lowering, const Node *node) {
     Maximum m;
     Row row = {.sums = NULL};
     Expr *input[MAX_AXES], *offset[3];
-    int opened = open_blocks(&m, lowering, node, true, true), last = last_axis(&m);
+    int opened = maximum_open_blocks(&m, lowering, node, true, true), last = maximum_last_axis(&m);
     opened += pooling_open_outputs(lowering, m.window, 0, last, m.output);
     declare_row(&m, &row);
     load_row(&m, &row);
@@ -453,7 +455,7 @@ static void gather_rows(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Maximum m;
     Expr *input[MAX_AXES], *offset[3];
-    int opened = open_blocks(&m, lowering, node, true, true), last = last_axis(&m);
+    int opened = maximum_open_blocks(&m, lowering, node, true, true), last = maximum_last_axis(&m);
     const char *const *letters = axis_letters(node->dx->rank);
     for (int axis = 0; axis < last; axis++, opened++)
         input[AXIS_SPACE + axis] =

@@ -14,6 +14,9 @@ static const char *const maxpool_samples[] = {
     "input 16x8x10 net = CONV(16, 3x3, pad=1) - RELU - MAXPOOL(2x2) - CONV(16, 3x3, pad=1) - FC(3)",
     "input 2x9x9 net = CONV(16, 1x1) - MAXPOOL(5x5, stride=3, pad=2, round=ceil) - FC(3)",
     "input 1x5x5x5 net = CONV(2, 2) - MAXPOOL(2) - FC(3)",
+    "input 1x9x45 net = CONV(3, 1x1) - MAXPOOL(3x3, stride=2, pad=1x0, round=floor) - "
+    "MAXPOOL(2x2, stride=1x2) - FC(3)", /* rows of windows: whole vectors, and less than one */
+    "input 2x8x10 net = CONV(16, 1x1) - MAXPOOL(2x2) - FC(3)", /* lanes that become C order */
     "input 1x1030 net = CONV(16, 1) - MAXPOOL(3, stride=2, round=floor) - FC(3)", /* a long row */
     NULL};
 

@@ -91,7 +91,7 @@ const Tensor *pooling_layout(const Tensor *input, const Tensor *output) {
     return input->layout.blocked_axis == 0 ? input : output;
 }
 
-static const char *output_letter(const Window *window, int axis) {
+const char *pooling_letter(const Window *window, int axis) {
     static const char *const letters[] = {"od", "oh", "ow"};
     return window->rank == 1 ? "ol" : letters[3 - window->rank + axis];
 }
@@ -102,7 +102,7 @@ int pooling_open_outputs(Lowering *lowering, const Window *window, int first, in
     for (int axis = first; axis < behind; axis++) {
         Expr *output = integer(lowering->builder, 0);
         if (window->output[axis] > 1) {
-            output = open_loop(lowering->builder, LOOP_INDEPENDENT, output_letter(window, axis),
+            output = open_loop(lowering->builder, LOOP_INDEPENDENT, pooling_letter(window, axis),
                                window->output[axis]);
             opened++;
         }
@@ -116,7 +116,7 @@ int pooling_open_covering(Lowering *lowering, const Window *window, int behind, 
                           Expr *const *input, Expr **output) {
     Builder *b = lowering->builder;
     for (int axis = 0; axis < behind; axis++) {
-        const char *letter = output_letter(window, axis);
+        const char *letter = pooling_letter(window, axis);
         int64_t pad = window->pad_begin[axis], kernel = window->kernel[axis];
         Expr *stride = integer(b, window->stride[axis]);
         Expr *place = plus(b, input[AXIS_SPACE + axis], integer(b, pad));

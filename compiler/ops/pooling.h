@@ -51,6 +51,8 @@ int pooling_open_window(Lowering *lowering, const ClippedWindow *clipped, LoopKi
 /* Of input and output the one whose layout the loops follow: blocks of channels in either. */
 const Tensor *pooling_layout(const Tensor *input, const Tensor *output);
 
+/* The letter of the loop over the windows' positions along an axis. */
+const char *pooling_letter(const Window *window, int axis);
 /* Opens independent loops over the windows' positions and fills the spatial entries of `index`, of
  * the axes from `first` to before `behind`; returns how many were opened. */
 int pooling_open_outputs(Lowering *lowering, const Window *window, int first, int behind,

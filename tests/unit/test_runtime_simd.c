@@ -24,19 +24,13 @@ static void load_and_store_anywhere(void **state) {
 
 static void parts_of_vectors(void **state) {
     real numbers[VECTOR_LENGTH], copy[VECTOR_LENGTH];
-    vector value;
     (void)state;
     for (int i = 0; i < VECTOR_LENGTH; i++) {
         numbers[i] = (real)(i + 1);
     }
+    const vector value = VECTOR_LOAD(numbers);
     for (int count = 0; count <= VECTOR_LENGTH; count++) {
-        vector_load_partial(numbers, count, &value);
-        VECTOR_STORE(copy, value);
-        for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
-            assert_true(copy[lane] == (lane < count ? numbers[lane] : (real)0));
-        }
         VECTOR_STORE(copy, VECTOR_SET(-7));
-        vector_load_partial(numbers, VECTOR_LENGTH, &value);
         vector_store_partial(copy, count, &value);
         for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
             assert_true(copy[lane] == (lane < count ? numbers[lane] : (real)-7));
@@ -57,6 +51,38 @@ static void sums_and_broadcasts(void **state) {
     assert_true(signbit(numbers[0]) && numbers[0] == 0);
     value = VECTOR_ZERO;
     assert_true(vector_sum(&value) == 0);
+}
+
+static void larger_lanes(void **state) {
+    real a[VECTOR_LENGTH], b[VECTOR_LENGTH], larger[VECTOR_LENGTH];
+    (void)state;
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        a[i] = i % 2 == 0 ? NAN : (real)(i - 3);
+        b[i] = i % 4 == 2 ? (real)INFINITY : (real)(2 - i);
+    }
+    for (int turn = 0; turn < 2; turn++) {
+        vector best = VECTOR_LOAD(turn == 0 ? a : b);
+        const vector value = VECTOR_LOAD(turn == 0 ? b : a);
+        VECTOR_TAKE_LARGER(best, value);
+        VECTOR_STORE(larger, best);
+        for (int i = 0; i < VECTOR_LENGTH; i++) {
+            assert_true(i % 2 == 0 ? isnan(larger[i]) : larger[i] == (a[i] > b[i] ? a[i] : b[i]));
+        }
+    }
+}
+
+static void every_other_lane(void **state) {
+    real numbers[2 * VECTOR_LENGTH], even[VECTOR_LENGTH], odd[VECTOR_LENGTH];
+    (void)state;
+    for (int i = 0; i < 2 * VECTOR_LENGTH; i++) {
+        numbers[i] = (real)i;
+    }
+    const vector a = VECTOR_LOAD(numbers), b = VECTOR_LOAD(numbers + VECTOR_LENGTH);
+    VECTOR_STORE(even, VECTOR_EVEN(a, b));
+    VECTOR_STORE(odd, VECTOR_ODD(a, b));
+    for (int i = 0; i < VECTOR_LENGTH; i++) {
+        assert_true(even[i] == (real)(2 * i) && odd[i] == (real)(2 * i + 1));
+    }
 }
 
 static void transposed_blocks(void **state) {
@@ -105,8 +131,12 @@ static void loops_with_hints(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(load_and_store_anywhere), cmocka_unit_test(parts_of_vectors),
-        cmocka_unit_test(sums_and_broadcasts),     cmocka_unit_test(transposed_blocks),
+        cmocka_unit_test(load_and_store_anywhere),
+        cmocka_unit_test(parts_of_vectors),
+        cmocka_unit_test(sums_and_broadcasts),
+        cmocka_unit_test(transposed_blocks),
+        cmocka_unit_test(larger_lanes),
+        cmocka_unit_test(every_other_lane),
         cmocka_unit_test(loops_with_hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
