@@ -33,7 +33,7 @@ static void move_to(Emission *e, int d, int to) {
  */
 static bool vectors_stay_cached(const ContractionPlan *plan) {
     const Tensor *tensor = plan->side[plan->tile.vector_side].operand->tensor;
-    return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE;
+    return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE / 2;
 }
 
 /* Where the loop over blocks of channels goes if not all the weights stay in the cache: outside of

@@ -195,18 +195,16 @@ static double gradient_memory_cycles(const Search *search) {
     return cycles;
 }
 
-/* Each weight is read once, beside the multiply-adds; the inputs of all tiles by every thread, and
- * for each group where they do not stay in the cache. */
+/* Weights are read once, which hides behind the multiply-adds; the inputs of all tiles by every
+ * thread, and where they do not stay in the cache for each group. */
 static double group_memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double slabs = slab_reals(plan) * slabs_of(search);
     double inputs = slabs * (double)plan->input_blocks /
                     (double)(plan->input_blocks + plan->result_blocks);
-    double weights = filter_vectors(plan) * plan->length / plan->points * plan->taps * plan->taps;
-    double again = inputs + PART_REALS > CACHE_REALS
-                       ? (double)(plan->result_blocks / plan->columns)
-                       : search->threads;
-    return way_cycles(weights + again * inputs, 0, true) + way_cycles(slabs, 0, false);
+    double times = inputs + PART_REALS > CACHE_REALS ? (double)(plan->result_blocks / plan->columns)
+                                                     : search->threads;
+    return way_cycles(times * inputs, 0, true) + way_cycles(slabs, 0, false);
 }
 
 /* Filters are read once to be made and once for each portion; what of a portion does not fit the
