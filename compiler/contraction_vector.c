@@ -15,11 +15,12 @@ Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened)
     return index;
 }
 
-static Expr *open_unless_single(Builder *b, const char *letter, int64_t extent, int *opened) {
+Expr *open_unless_single(Builder *b, LoopKind kind, const char *letter, int64_t extent,
+                         int *opened) {
     if (extent == 1)
         return integer(b, 0);
     ++*opened;
-    return open_loop(b, LOOP_INDEPENDENT, letter, extent);
+    return open_loop(b, kind, letter, extent);
 }
 
 static bool depends(const Side *side, int d) {
@@ -49,9 +50,9 @@ static Expr *open_rows(Emission *e, bool unrolled, Rows *rows, int *opened) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     Expr *v = unrolled ? open_unrolled(b, "v", e->lines, opened)
-                       : open_unless_single(b, "v", e->lines, opened);
+                       : open_unless_single(b, LOOP_INDEPENDENT, "v", e->lines, opened);
     Expr *u = unrolled ? open_unrolled(b, "u", e->rows, opened)
-                       : open_unless_single(b, "u", e->rows, opened);
+                       : open_unless_single(b, LOOP_INDEPENDENT, "u", e->rows, opened);
     rows->line_block = shift_dim(e, tile->line_dim, v);
     rows->row_block = shift_dim(e, tile->row_dim, u);
     return plus(b, times(b, v, integer(b, e->rows)), u);
@@ -269,14 +270,14 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
     int64_t width = lanes && columns ? e->length : lanes ? e->lanes : 1;
     bool row_inner = t->row_dim >= 0 && e->plan->result.coefficient[t->row_dim] == 1;
     int opened = 0;
-    Expr *column = columns ? open_unless_single(b, "t", e->columns, &opened) : integer(b, 0);
+    Expr *column = columns ? open_unless_single(b, LOOP_INDEPENDENT, "t", e->columns, &opened) : integer(b, 0);
     Rows rows;
     Expr *row, *lane = NULL;
     if (row_inner)
-        lane = open_unless_single(b, "lane", width, &opened);
+        lane = open_unless_single(b, LOOP_INDEPENDENT, "lane", width, &opened);
     row = open_rows(e, false, &rows, &opened);
     if (!row_inner)
-        lane = open_unless_single(b, "lane", width, &opened);
+        lane = open_unless_single(b, LOOP_INDEPENDENT, "lane", width, &opened);
     Expr *place[2] = {row, plus(b, times(b, column, integer(b, width)), lane)};
     Expr *column_block = columns ? shift_dim(e, t->column_dim, column) : NULL;
     Expr *lane_block = lanes ? shift_dim(e, t->vector_dim, lane) : NULL;
@@ -349,6 +350,7 @@ static Buffer *emit_sums(Emission *e, int from) {
     Expr *dims[MAX_PLAN_DIMS];
     for (int i = last; i < e->reduced_count; i++)
         e->dims[e->reduced[i]] = integer(b, 0);
+    contraction_prefetch_block(e, last);
     Prefetches ahead = contraction_point_ahead(e, from);
     point_to_sides(e, saved, dims);
     inner += open_reduced(e, last, e->reduced_count);
