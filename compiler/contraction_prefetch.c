@@ -158,22 +158,22 @@ static void point_to_next_part(Emission *e, Prefetches *prefetches) {
 /* ---- Weights that are read once: while the tiles of one block of channels are multiplied, those
  * of the next come from memory, a share with each tile ---- */
 
-/* How many tiles follow each other that have the same weights; *number: of the current one. */
+/* How many tiles have the same weights; *number: of this one among those that follow each other. */
 static int64_t count_tiles(const Emission *e, Expr **number) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     int64_t count = 1;
-    int at = 0;
+    bool inside = false;
     *number = integer(b, 0);
-    while (at < e->outer_count && e->outer[at] != tile->column_dim)
-        at++;
-    for (at++; at < e->outer_count; at++) {
-        int d = e->outer[at];
+    for (int i = 0; i < e->outer_count; i++) {
+        int d = e->outer[i];
         int size = d == tile->row_dim ? tile->rows : d == tile->line_dim ? tile->lines : 1;
         int64_t blocks = (e->plan->dims[d].extent + size - 1) / size;
-        *number = plus(b, times(b, *number, integer(b, blocks)),
-                       over(b, e->dims[d], integer(b, size)));
-        count *= blocks;
+        if (inside)
+            *number = plus(b, times(b, *number, integer(b, blocks)),
+                           over(b, e->dims[d], integer(b, size)));
+        inside = inside || d == tile->column_dim;
+        count *= e->plan->side[tile->vector_side].coefficient[d] ? 1 : blocks;
     }
     return count;
 }

@@ -195,13 +195,18 @@ static double gradient_memory_cycles(const Search *search) {
     return cycles;
 }
 
+/* Reals of the transformed tiles of the whole batch. */
+static double input_reals(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    return (double)(plan->points * plan->slab * plan->length * plan->input_blocks) *
+           slabs_of(search);
+}
+
 /* Weights are read once, which hides behind the multiply-adds; the inputs of all tiles by every
  * thread, and where they do not stay in the cache for each group. */
 static double group_memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    double slabs = slab_reals(plan) * slabs_of(search);
-    double inputs = slabs * (double)plan->input_blocks /
-                    (double)(plan->input_blocks + plan->result_blocks);
+    double slabs = slab_reals(plan) * slabs_of(search), inputs = input_reals(search);
     double times = inputs + PART_REALS > CACHE_REALS ? (double)(plan->result_blocks / plan->columns)
                                                      : search->threads;
     return way_cycles(times * inputs, 0, true) + way_cycles(slabs, 0, false);
@@ -297,9 +302,12 @@ static int choose_filter_slots(const Search *search) {
     return (int)smaller(slots, units);
 }
 
-/* All tiles at once; as many input blocks as the filters' part of the cache holds. */
+/* All tiles at once, if their inputs just stay in the cache; as many input blocks as the filters'
+ * part of it holds. */
 static void try_groups(Search *search, int slots) {
     WinogradPlan *plan = &search->plan;
+    if (input_reals(search) > 1.5 * CACHE_REALS)
+        return;
     double block = (double)(plan->points * plan->columns * plan->length * plan->length);
     plan->filter_slots = (int)smaller(slots, plan->result_blocks / plan->columns);
     plan->part = plan->input_blocks;
