@@ -202,14 +202,16 @@ static double input_reals(const Search *search) {
            slabs_of(search);
 }
 
-/* Weights are read once, which hides behind the multiply-adds; the inputs of all tiles by every
- * thread, and where they do not stay in the cache for each group. */
+/* Weights are read once, beside the multiply-adds; the inputs of all tiles by every thread, or, where
+ * they do not stay in the cache, for each group. */
 static double group_memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    double slabs = slab_reals(plan) * slabs_of(search), inputs = input_reals(search);
-    double times = inputs + PART_REALS > CACHE_REALS ? (double)(plan->result_blocks / plan->columns)
-                                                     : search->threads;
-    return way_cycles(times * inputs, 0, true) + way_cycles(slabs, 0, false);
+    double inputs = input_reals(search), slabs = slab_reals(plan) * slabs_of(search);
+    double weights = filter_vectors(plan) * plan->length / plan->points * plan->taps * plan->taps;
+    bool stay = inputs + PART_REALS <= CACHE_REALS;
+    double times = stay ? search->threads : (double)(plan->result_blocks / plan->columns);
+    return way_cycles(weights, 0, true) + way_cycles(times * inputs, 0, stay) +
+           way_cycles(slabs, 0, false);
 }
 
 /* Filters are read once to be made and once for each portion; what of a portion does not fit the
