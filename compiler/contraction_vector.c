@@ -270,7 +270,8 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
     int64_t width = lanes && columns ? e->length : lanes ? e->lanes : 1;
     bool row_inner = t->row_dim >= 0 && e->plan->result.coefficient[t->row_dim] == 1;
     int opened = 0;
-    Expr *column = columns ? open_unless_single(b, LOOP_INDEPENDENT, "t", e->columns, &opened) : integer(b, 0);
+    Expr *column =
+        columns ? open_unless_single(b, LOOP_INDEPENDENT, "t", e->columns, &opened) : integer(b, 0);
     Rows rows;
     Expr *row, *lane = NULL;
     if (row_inner)

@@ -12,12 +12,12 @@ typedef struct Scratch {
  * blocks. */
 typedef struct Product {
     Expr *slab, *point, *group;
-    Expr *filters;      /* where they lie from, as [input channel][columns][V] */
-    Expr *first;        /* input block */
-    int64_t blocks;     /* how many */
-    bool add;           /* to what is there */
-    Buffer *next_from;  /* the weights, where others are asked for meanwhile */
-    Expr *next_part;    /* these */
+    Expr *filters;     /* where they lie from, as [input channel][columns][V] */
+    Expr *first;       /* input block */
+    int64_t blocks;    /* how many */
+    bool add;          /* to what is there */
+    Buffer *next_from; /* the weights, where others are asked for meanwhile */
+    Expr *next_part;   /* these */
 } Product;
 
 static void add_block(const WinogradEmission *e, const Scratch *scratch, const Product *product,
@@ -258,8 +258,7 @@ static void convolve_by_groups(WinogradEmission *e, Buffer *filters, const Scrat
     Expr *part = winograd_open_loop(b, LOOP_SERIAL, "part", parts, &inner);
     add_part(e, filters, scratch, slot, group, part);
     close_blocks(b, inner);
-    transform_back(e, scratch->products, times(b, group, integer(b, plan->columns)),
-                   plan->columns);
+    transform_back(e, scratch->products, times(b, group, integer(b, plan->columns)), plan->columns);
     close_blocks(b, opened + 1);
 }
 

@@ -202,8 +202,8 @@ static double input_reals(const Search *search) {
            slabs_of(search);
 }
 
-/* Weights are read once, beside the multiply-adds; the inputs of all tiles by every thread, or, where
- * they do not stay in the cache, for each group. */
+/* Weights are read once, beside the multiply-adds; the inputs of all tiles by every thread, or,
+ * where they do not stay in the cache, for each group. */
 static double group_memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double inputs = input_reals(search), slabs = slab_reals(plan) * slabs_of(search);
@@ -253,8 +253,7 @@ static double imbalance(const Search *search) {
         plan->part > 0 ? (double)(plan->result_blocks / plan->columns) : slabs_of(search);
     if (slots == 1)
         return 1;
-    double longest =
-        (double)(divide_up(slots, search->threads) * divide_up((int64_t)units, slots));
+    double longest = (double)(divide_up(slots, search->threads) * divide_up((int64_t)units, slots));
     return largest(1, longest * search->threads / units);
 }
 
@@ -313,8 +312,8 @@ static void try_groups(Search *search, int slots) {
     double block = (double)(plan->points * plan->columns * plan->length * plan->length);
     plan->filter_slots = (int)smaller(slots, plan->result_blocks / plan->columns);
     plan->part = plan->input_blocks;
-    while (plan->part > 1 && (plan->input_blocks % plan->part != 0 ||
-                              (double)plan->part * block > PART_REALS))
+    while (plan->part > 1 &&
+           (plan->input_blocks % plan->part != 0 || (double)plan->part * block > PART_REALS))
         plan->part--;
     try_portion(search, 1, (int64_t)slabs_of(search));
     plan->part = 0;

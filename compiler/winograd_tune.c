@@ -10,11 +10,11 @@
 
 /* "winograd F(4x4) 6*4, slab 6, portion 12, slots 2, filter slots 0, part 0" */
 static void name_plan(const WinogradPlan *plan, char *name) {
-    snprintf(name, ANSWER_CAPACITY,
-             "winograd F(%dx%d) %d*%d, slab %lld, portion %lld, slots %d, filter slots %d, part %lld",
-             plan->step, plan->step, plan->rows, plan->columns, (long long)plan->slab,
-             (long long)plan->portion, plan->slots, plan->filter_slots,
-             (long long)plan->part);
+    snprintf(
+        name, ANSWER_CAPACITY,
+        "winograd F(%dx%d) %d*%d, slab %lld, portion %lld, slots %d, filter slots %d, part %lld",
+        plan->step, plan->step, plan->rows, plan->columns, (long long)plan->slab,
+        (long long)plan->portion, plan->slots, plan->filter_slots, (long long)plan->part);
 }
 
 typedef struct PlanByName {
@@ -54,8 +54,8 @@ static void shortlist(void *context, const WinogradPlan *plan) {
     Shortlist *list = context;
     WinogradSharing sharing = plan->part > 0           ? SHARED_GROUPS
                               : plan->filter_slots > 0 ? SHARED_FILTERS
-                              : plan->slots > 1      ? SHARED_TILES
-                                                     : SHARED_LOOPS;
+                              : plan->slots > 1        ? SHARED_TILES
+                                                       : SHARED_LOOPS;
     WinogradPlan *best = &list->best[(plan->step > 2) * SHARING_COUNT + (int)sharing];
     if (best->cycles == 0 || plan->cycles < best->cycles)
         *best = *plan;
