@@ -31,6 +31,9 @@ typedef struct Emission {
 /* Lists the reduced or the other dimensions: parts behind what they are parts of, lanes of blocks
  * last. Returns how many. */
 int contraction_list_dims(const ContractionPlan *plan, bool reduce, int *list);
+/* Whether all the vectors that are read again for every position, the weights, stay in the
+ * second-level cache. */
+bool contraction_keeps_vectors(const ContractionPlan *plan);
 /* Fills e->outer. */
 void contraction_order_outer(Emission *e);
 /* The reduced dims from which on one accumulator can take all the additions. */
@@ -45,6 +48,9 @@ void prepare_sides(Emission *e);
 
 /* An unrolled loop over a constant extent; an extent of 1 needs none. Returns the index. */
 Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened);
+/* A loop over a constant extent; none where that is 1. */
+Expr *open_unless_single(Builder *b, LoopKind kind, const char *letter, int64_t extent,
+                         int *opened);
 /* Lets a tiled dimension stand for block + index while `index` runs. */
 Expr *shift_dim(Emission *e, int d, Expr *index);
 void restore_dim(Emission *e, int d, Expr *block);
@@ -84,5 +90,7 @@ typedef struct Prefetches {
 /* Declares the pointers in front of the innermost loop over e->reduced[from...). */
 Prefetches contraction_point_ahead(Emission *e, int from);
 void contraction_prefetch(Emission *e, const Prefetches *prefetches);
+/* Asks for weights of the next block of channels, inside the loops over e->reduced[0, last). */
+void contraction_prefetch_block(Emission *e, int last);
 
 #endif

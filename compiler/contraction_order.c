@@ -29,11 +29,9 @@ static void move_to(Emission *e, int d, int to) {
     e->outer[to] = d;
 }
 
-/* Whether all the vectors that are read again for every position, the weights, stay in the cache.
- */
-static bool vectors_stay_cached(const ContractionPlan *plan) {
+bool contraction_keeps_vectors(const ContractionPlan *plan) {
     const Tensor *tensor = plan->side[plan->tile.vector_side].operand->tensor;
-    return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE;
+    return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE / 2;
 }
 
 /* Where the loop over blocks of channels goes if not all the weights stay in the cache: outside of
@@ -80,7 +78,7 @@ void contraction_order_outer(Emission *e) {
     const Tensor *vectors = plan->side[tile->vector_side].operand->tensor;
     if (!blocks || tile->in_parts || vectors->per_example)
         return;
-    int place = vectors_stay_cached(plan) ? e->outer_count - 1 : place_of_blocks(e);
+    int place = contraction_keeps_vectors(plan) ? e->outer_count - 1 : place_of_blocks(e);
     move_to(e, tile->column_dim, place);
     if (place == e->outer_count - 1)
         move_to(e, tile->row_dim, place);

@@ -151,6 +151,76 @@ static void point_to_next_part(Emission *e, Prefetches *prefetches) {
             point_to(e, prefetches, &next, "next")->far = true;
 }
 
+/* ---- Weights that are read once: while the tiles of one block of channels are multiplied, those
+ * of the next come from memory, a share with each tile ---- */
+
+/* How many tiles have the same weights; *number: of this one among those that follow each other. */
+static int64_t count_tiles(const Emission *e, Expr **number) {
+    Builder *b = e->b;
+    const Tile *tile = &e->plan->tile;
+    int64_t count = 1;
+    bool inside = false;
+    *number = integer(b, 0);
+    for (int i = 0; i < e->outer_count; i++) {
+        int d = e->outer[i];
+        int size = d == tile->row_dim ? tile->rows : d == tile->line_dim ? tile->lines : 1;
+        int64_t blocks = (e->plan->dims[d].extent + size - 1) / size;
+        if (inside)
+            *number = plus(b, times(b, *number, integer(b, blocks)),
+                           over(b, e->dims[d], integer(b, size)));
+        inside = inside || d == tile->column_dim;
+        count *= e->plan->side[tile->vector_side].coefficient[d] ? 1 : blocks;
+    }
+    return count;
+}
+
+/* A tensor's weights whose blocks lie one after another. */
+static bool has_block_of_weights(const ContractionPlan *plan, int64_t *terms) {
+    const Tile *tile = &plan->tile;
+    const Side *vectors = &plan->side[tile->vector_side];
+    *terms = 1;
+    for (int d = 0; d < plan->dim_count; d++)
+        *terms *= plan->dims[d].reduce ? plan->dims[d].extent : 1;
+    return tile->form == TILE_BROADCAST && tile->column_dim >= 0 && tile->row_dim >= 0 &&
+           !tile->in_parts && !vectors->operand->tensor->per_example &&
+           vectors->coefficient[tile->column_dim] ==
+               *terms * plan->lowering->options->vector_length;
+}
+
+void contraction_prefetch_block(Emission *e, int last) {
+    ContractionPlan *plan = e->plan;
+    Builder *b = e->b;
+    int column = plan->tile.column_dim, opened = 1;
+    int64_t terms, chunks = 1;
+    Expr *share, *dims[MAX_PLAN_DIMS];
+    if (last == 0 || contraction_keeps_vectors(plan) || !has_block_of_weights(plan, &terms))
+        return;
+    int64_t tiles = count_tiles(e, &share);
+    for (int i = 0; i < last; i++) {
+        int64_t extent = plan->dims[e->reduced[i]].extent;
+        share = plus(b, times(b, share, integer(b, extent)), e->dims[e->reduced[i]]);
+        chunks *= extent;
+    }
+    int64_t steps = terms / chunks, lines = (steps + tiles - 1) / tiles;
+    if (tiles == 1 || tiles > steps)
+        return;
+    for (int d = 0; d < plan->dim_count; d++) {
+        dims[d] = e->dims[d];
+        e->dims[d] = plan->dims[d].reduce ? integer(b, 0) : dims[d];
+    }
+    Expr *t = open_unless_single(b, LOOP_SERIAL, "t", e->columns, &opened);
+    Expr *line = open_loop(b, LOOP_SERIAL, "line", lines);
+    e->dims[column] = plus(b, dims[column], plus(b, t, integer(b, e->columns)));
+    line = plus(b, times(b, share, integer(b, lines)), line);
+    const Side *vectors = &plan->side[plan->tile.vector_side];
+    Expr *offset = plus(b, side_offset(e, vectors), times(b, line, integer(b, e->length)));
+    Expr *element = load_at(b, vectors->buffer, 1, &offset); /* the macro takes its address */
+    call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH_FAR", 1, &element));
+    close_blocks(b, opened);
+    for (int d = 0; d < plan->dim_count; d++)
+        e->dims[d] = dims[d];
+}
+
 Prefetches contraction_point_ahead(Emission *e, int from) {
     Prefetches prefetches = {.count = 0};
     Side side;

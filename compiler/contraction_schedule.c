@@ -110,8 +110,8 @@ static double new_vectors(const ContractionPlan *plan, const Side *side, const i
     return vectors;
 }
 
-/* The weights of a single example: each is read once, from the second level. The side that they
- * are, -1: they are not. */
+/* The weights of a single example: each is read once, from the second level or from memory. The
+ * side that they are, -1: they are not. */
 static int weights_read_once(const ContractionPlan *plan, const Tile *tile) {
     if (tile->form != TILE_DOT || plan->contraction->step_numbers || plan->example_lanes > 1)
         return -1;
@@ -119,7 +119,7 @@ static int weights_read_once(const ContractionPlan *plan, const Tile *tile) {
         const Tensor *weights = plan->side[s].operand->tensor;
         double bytes = (double)weights->elements * sizeof(float);
         bool once = !weights->per_example && bytes > FIRST_LEVEL_CACHE &&
-                    bytes <= SECOND_LEVEL_CACHE && plan->side[!s].operand->tensor->per_example;
+                    plan->side[!s].operand->tensor->per_example;
         for (int d = 0; d < plan->dim_count; d++)
             once = once && (plan->dims[d].extent == 1 || plan->side[s].coefficient[d] != 0);
         if (once)
@@ -129,7 +129,7 @@ static int weights_read_once(const ContractionPlan *plan, const Tile *tile) {
 }
 
 /* Such a sum with nothing beside it waits for its own additions unless it runs in several chains;
- * but what it reads lies in order, which is what the second level is fastest at. Rows that do not
+ * but what it reads lies in order, which is what the second level and memory are fastest at. Rows that do not
  * fill vectors run on into the next ones, against zeros in a copy of what they are multiplied by.
  */
 static int chain_count(const ContractionPlan *plan, const Tile *tile) {

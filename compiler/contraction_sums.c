@@ -292,6 +292,7 @@ Buffer *contraction_emit_sums(Emission *e, int from) {
     Expr *dims[MAX_PLAN_DIMS];
     for (int i = last; i < e->reduced_count; i++)
         e->dims[e->reduced[i]] = integer(b, 0);
+    contraction_prefetch_block(e, last);
     Prefetches ahead = contraction_point_ahead(e, from);
     point_to_sides(e, saved, dims);
     if (slides(e, last, &ahead))

@@ -15,11 +15,12 @@ Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened)
     return index;
 }
 
-static Expr *open_unless_single(Builder *b, const char *letter, int64_t extent, int *opened) {
+Expr *open_unless_single(Builder *b, LoopKind kind, const char *letter, int64_t extent,
+                         int *opened) {
     if (extent == 1)
         return integer(b, 0);
     ++*opened;
-    return open_loop(b, LOOP_INDEPENDENT, letter, extent);
+    return open_loop(b, kind, letter, extent);
 }
 
 Expr *shift_dim(Emission *e, int d, Expr *index) {
@@ -39,9 +40,9 @@ Expr *contraction_open_rows(Emission *e, bool unrolled, Rows *rows, int *opened)
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     Expr *v = unrolled ? open_unrolled(b, "v", e->lines, opened)
-                       : open_unless_single(b, "v", e->lines, opened);
+                       : open_unless_single(b, LOOP_INDEPENDENT, "v", e->lines, opened);
     Expr *u = unrolled ? open_unrolled(b, "u", e->rows, opened)
-                       : open_unless_single(b, "u", e->rows, opened);
+                       : open_unless_single(b, LOOP_INDEPENDENT, "u", e->rows, opened);
     rows->line_block = shift_dim(e, tile->line_dim, v);
     rows->row_block = shift_dim(e, tile->row_dim, u);
     return plus(b, times(b, v, integer(b, e->rows)), u);
@@ -104,14 +105,14 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
     int64_t width = lanes && by_column ? e->length : lanes ? e->lanes : 1;
     bool row_inner = t->row_dim >= 0 && e->plan->result.coefficient[t->row_dim] == 1;
     int opened = 0;
-    Expr *column = by_column ? open_unless_single(b, "t", e->columns, &opened) : integer(b, 0);
+    Expr *column = by_column ? open_unless_single(b, LOOP_INDEPENDENT, "t", e->columns, &opened) : integer(b, 0);
     Rows rows;
     Expr *row, *lane = NULL;
     if (row_inner)
-        lane = open_unless_single(b, "lane", width, &opened);
+        lane = open_unless_single(b, LOOP_INDEPENDENT, "lane", width, &opened);
     row = contraction_open_rows(e, false, &rows, &opened);
     if (!row_inner)
-        lane = open_unless_single(b, "lane", width, &opened);
+        lane = open_unless_single(b, LOOP_INDEPENDENT, "lane", width, &opened);
     Expr *place[2] = {row, plus(b, times(b, column, integer(b, width)), lane)};
     Expr *column_block = columns ? shift_dim(e, t->column_dim, column) : NULL;
     Expr *along = overlap ? plus(b, times(b, column, integer(b, e->spacing)), lane) : lane;

@@ -8,19 +8,27 @@ typedef struct Scratch {
 
 /* ---- Products ---- */
 
-/* One slab at one point for one group of result blocks: the sum over channels of inputs * filters,
- * which lie from `offset` on as [input channel][columns][V]. */
-static void multiply_slab(const WinogradEmission *e, const Scratch *scratch, Expr *slab,
-                          Expr *point, Expr *group, Expr *offset) {
+/* One slab at one point for one group of result blocks: the sum over the channels of some input
+ * blocks. */
+typedef struct Product {
+    Expr *slab, *point, *group;
+    Expr *filters;     /* where they lie from, as [input channel][columns][V] */
+    Expr *first;       /* input block */
+    int64_t blocks;    /* how many */
+    bool add;          /* to what is there */
+    Buffer *next_from; /* the weights, where others are asked for meanwhile */
+    Expr *next_part;   /* these */
+} Product;
+
+static void add_block(const WinogradEmission *e, const Scratch *scratch, const Product *product,
+                      Expr *block, Buffer *sums) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t length = plan->length, vectors = plan->columns * length;
-    Buffer *sums = winograd_declare_sums(e);
-    int opened = 1;
-    Expr *block = winograd_open_loop(b, LOOP_SERIAL, "block", plan->input_blocks, &opened);
-    Expr *from = winograd_slab_offset(e, &(WinogradPlace){slab, point, block}, plan->input_blocks);
+    WinogradPlace place = {product->slab, product->point, plus(b, product->first, block)};
+    Expr *from = winograd_slab_offset(e, &place, plan->input_blocks);
     Buffer *tiles = declare_pointer(b, "from", scratch->inputs, from);
-    offset = plus(b, offset, times(b, block, integer(b, length * vectors)));
+    Expr *offset = plus(b, product->filters, times(b, block, integer(b, length * vectors)));
     Buffer *factors = declare_pointer(b, "factors", scratch->filters, offset);
     Expr *c = open_loop(b, LOOP_SERIAL, "c", length);
     b->open_stmt[b->depth - 1]->rolled = true;
@@ -31,11 +39,27 @@ static void multiply_slab(const WinogradEmission *e, const Scratch *scratch, Exp
                            .vector = times(b, c, integer(b, vectors)),
                            .vector_stride = length};
     winograd_add_terms(e, sums, &terms);
-    close_blocks(b, opened);
+    close_blocks(b, 1);
+}
 
-    WinogradPlace place = {slab, point, times(b, group, integer(b, plan->columns))};
+static void multiply_slab(const WinogradEmission *e, const Scratch *scratch,
+                          const Product *product) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    Buffer *sums = winograd_declare_sums(e);
+    int opened = 0;
+    Expr *block = winograd_open_loop(b, LOOP_SERIAL, "block", product->blocks, &opened);
+    if (product->next_from) {
+        Expr *share = plus(b, times(b, product->point, integer(b, product->blocks)), block);
+        winograd_prefetch_filter_part(e, product->next_from, product->next_part, share);
+    }
+    add_block(e, scratch, product, block, sums);
+    close_blocks(b, opened);
+    WinogradPlace place = {product->slab, product->point,
+                           times(b, product->group, integer(b, plan->columns))};
     Expr *to = declare(b, "to", TYPE_INDEX, winograd_slab_offset(e, &place, plan->result_blocks));
-    winograd_store_sums(e, sums, scratch->products, to, length, plan->slab * length, false);
+    winograd_store_sums(e, sums, scratch->products, to, plan->length, plan->slab * plan->length,
+                        product->add);
 }
 
 /* With filters that have been transformed before. */
@@ -50,7 +74,13 @@ static void multiply(WinogradEmission *e, const Scratch *scratch) {
     Expr *slab = winograd_open_slabs(e, e->kind);
     Expr *filters = plus(b, times(b, point, integer(b, winograd_filters_stride(plan))),
                          times(b, group, integer(b, size)));
-    multiply_slab(e, scratch, slab, point, group, filters);
+    Product product = {.slab = slab,
+                       .point = point,
+                       .group = group,
+                       .filters = filters,
+                       .first = integer(b, 0),
+                       .blocks = plan->input_blocks};
+    multiply_slab(e, scratch, &product);
     close_blocks(b, opened);
 }
 
@@ -73,8 +103,13 @@ static void multiply_by_rows(WinogradEmission *e, Buffer *filters, const Scratch
     Expr *column = open_loop(b, LOOP_SERIAL, "column", plan->extent);
     Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
     Expr *point = plus(b, times(b, row, integer(b, plan->extent)), column);
-    Expr *offset = plus(b, first, times(b, column, integer(b, size / plan->extent)));
-    multiply_slab(e, scratch, slab, point, group, offset);
+    Product product = {.slab = slab,
+                       .point = point,
+                       .group = group,
+                       .filters = plus(b, first, times(b, column, integer(b, size / plan->extent))),
+                       .first = integer(b, 0),
+                       .blocks = plan->input_blocks};
+    multiply_slab(e, scratch, &product);
     close_blocks(b, opened + 2);
 }
 
@@ -205,12 +240,16 @@ static void prefetch_results(const ResultEmission *r, const TilePlace *current, 
     close_blocks(b, 2);
 }
 
-static void transform_back(WinogradEmission *e, Buffer *products) {
+/* All tiles of `blocks` result blocks from `first_block` on. */
+static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_block,
+                           int64_t blocks) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     ResultEmission r = {.e = e, .products = products};
+    int opened = 2;
     Expr *slab = winograd_open_slabs(e, e->kind);
-    Expr *block = open_loop(b, e->kind, "block", plan->result_blocks);
+    Expr *block = winograd_open_loop(b, e->kind, "block", blocks, &opened);
+    block = plus(b, first_block, block);
     Expr *i = winograd_open_tiles(e, slab, false);
     TilePlace place = winograd_tile_place(e, slab, i);
     Expr *first =
@@ -227,7 +266,72 @@ static void transform_back(WinogradEmission *e, Buffer *products) {
         hand_over_windows(&r, reader, &place, block);
     else
         hand_over(&r, &place, block);
+    close_blocks(b, opened);
+}
+
+/* ---- All of it, group by group of result blocks ---- */
+
+static void clear_products(WinogradEmission *e, Buffer *products, Expr *group) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t reals = plan->columns * plan->slab * plan->length;
+    Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
+    Expr *point = open_loop(b, LOOP_SERIAL, "point", plan->points);
+    WinogradPlace place = {slab, point, times(b, group, integer(b, plan->columns))};
+    Expr *i = open_range(b, LOOP_SERIAL, "i", integer(b, 0), integer(b, reals), plan->length);
+    Expr *at = plus(b, winograd_slab_offset(e, &place, plan->result_blocks), i);
+    store_at(b, products, 1, &at, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
     close_blocks(b, 3);
+}
+
+/* What one part of the input blocks adds to the products of a group. The weights of the next part
+ * come from memory meanwhile. */
+static void add_part(WinogradEmission *e, Buffer *filters, const Scratch *scratch, Expr *slot,
+                     Expr *group, Expr *part) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t stride = winograd_filter_part_stride(plan), parts = plan->input_blocks / plan->part;
+    Expr *offset = times(b, slot, integer(b, plan->points * stride));
+    Expr *first = times(b, part, integer(b, plan->part));
+    Expr *number = plus(b, plus(b, times(b, group, integer(b, parts)), part), integer(b, 1));
+    number = declare(b, "next", TYPE_INDEX, number);
+    winograd_transform_filter_part(e, filters, group, first, scratch->filters, offset);
+    Expr *point = open_loop(b, LOOP_SERIAL, "point", plan->points);
+    Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
+    Product product = {.slab = slab,
+                       .point = point,
+                       .group = group,
+                       .filters = plus(b, offset, times(b, point, integer(b, stride))),
+                       .first = first,
+                       .blocks = plan->part,
+                       .add = parts > 1,
+                       .next_from = filters,
+                       .next_part = number};
+    multiply_slab(e, scratch, &product);
+    close_blocks(b, 2);
+}
+
+static void convolve_by_groups(WinogradEmission *e, Buffer *filters, const Scratch *scratch) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t groups = plan->result_blocks / plan->columns, parts = plan->input_blocks / plan->part;
+    int64_t share = (groups + plan->filter_slots - 1) / plan->filter_slots;
+    int opened = 0;
+    Expr *slot = winograd_open_loop(b, LOOP_INDEPENDENT, "slot", plan->filter_slots, &opened);
+    Expr *begin = times(b, slot, integer(b, share));
+    Expr *end = plus(b, begin, integer(b, share));
+    if (groups % plan->filter_slots != 0)
+        end = minimum(b, end, integer(b, groups));
+    Expr *group = open_range(b, LOOP_SERIAL, "group", begin, end, 1);
+    expect_trips(b, (double)share, false);
+    if (parts > 1)
+        clear_products(e, scratch->products, group);
+    int inner = 0;
+    Expr *part = winograd_open_loop(b, LOOP_SERIAL, "part", parts, &inner);
+    add_part(e, filters, scratch, slot, group, part);
+    close_blocks(b, inner);
+    transform_back(e, scratch->products, times(b, group, integer(b, plan->columns)), plan->columns);
+    close_blocks(b, opened + 1);
 }
 
 void winograd_emit_convolution(WinogradEmission *e) {
@@ -236,8 +340,9 @@ void winograd_emit_convolution(WinogradEmission *e) {
     comment(e->b, "Winograd F(%dx%d, %dx%d)", plan->step, plan->step, plan->taps, plan->taps);
     Buffer *filters = winograd_filters(e);
     Scratch scratch;
-    scratch.filters = plan->filter_slots > 0 ? winograd_filter_rows_scratch(e)
-                                             : winograd_transform_filters(e, filters);
+    scratch.filters = plan->part > 0           ? winograd_filter_parts_scratch(e)
+                      : plan->filter_slots > 0 ? winograd_filter_rows_scratch(e)
+                                               : winograd_transform_filters(e, filters);
     scratch.inputs = winograd_slab_scratch(e, "inputs", plan->input_blocks);
     scratch.products = winograd_slab_scratch(e, "products", plan->result_blocks);
     winograd_open_slots(e);
@@ -251,11 +356,15 @@ void winograd_emit_convolution(WinogradEmission *e) {
         cut.end[axis] = plan->origin[axis] + plan->covered[axis] + plan->taps - 1;
     }
     winograd_cut_tiles(e, &cut);
-    if (plan->filter_slots > 0)
-        multiply_by_rows(e, filters, &scratch);
-    else
-        multiply(e, &scratch);
-    transform_back(e, scratch.products);
+    if (plan->part > 0) {
+        convolve_by_groups(e, filters, &scratch);
+    } else {
+        if (plan->filter_slots > 0)
+            multiply_by_rows(e, filters, &scratch);
+        else
+            multiply(e, &scratch);
+        transform_back(e, scratch.products, integer(e->b, 0), plan->result_blocks);
+    }
     winograd_close_portions(e);
 }
 

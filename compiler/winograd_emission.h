@@ -116,6 +116,18 @@ Buffer *winograd_filter_rows_scratch(const WinogradEmission *e);
 void winograd_transform_filter_row(const WinogradEmission *e, Buffer *filters, Expr *group,
                                    Expr *row, Buffer *to, Expr *offset);
 
+/* Those of one group of result blocks for the plan's part of the input blocks, from block `first`
+ * on: [point][input channel][columns][V], points winograd_filter_part_stride apart, from `offset`
+ * on in an array with one such piece for each of the plan's filter_slots. */
+int64_t winograd_filter_part_stride(const WinogradPlan *plan);
+Buffer *winograd_filter_parts_scratch(const WinogradEmission *e);
+void winograd_transform_filter_part(const WinogradEmission *e, Buffer *filters, Expr *group,
+                                    Expr *first, Buffer *to, Expr *offset);
+/* Asks for one of points * part equal shares of what part `number` reads, counted over all
+ * groups. */
+void winograd_prefetch_filter_part(const WinogradEmission *e, Buffer *filters, Expr *number,
+                                   Expr *share);
+
 void winograd_emit_convolution(WinogradEmission *e);
 void winograd_emit_weight_gradient(WinogradEmission *e);
 

@@ -7,7 +7,8 @@ typedef struct FilterEmission {
     Buffer *from;
     Expr *first; /* offset of the filter's first tap */
     Buffer *to;
-    Expr *place; /* offset of its first point */
+    Expr *offset; /* where filters begin there */
+    Expr *place;  /* of this filter's first point */
     int64_t point_stride;
 } FilterEmission;
 
@@ -76,28 +77,89 @@ Buffer *winograd_filters(const WinogradEmission *e) {
     return e->plan->kind == WINOGRAD_DATA_GRADIENT ? turned_filters(e, weights) : weights;
 }
 
+/* The points of filter [block][channel] in an array where filters lie as [channel][columns][V]:
+ * `place` is the channel's number there. */
+static void transform_filter(FilterEmission *f, Expr *block, Expr *channel, Expr *place, Expr *t) {
+    const WinogradEmission *e = f->e;
+    const WinogradPlan *plan = e->plan;
+    const RationalMatrix *matrix = &e->matrices.filter;
+    Builder *b = e->b;
+    f->first = declare(b, "from", TYPE_INDEX, tap_offset(e, block, channel, channels_of(plan)));
+    place = plus(b, scaled(b, place, plan->columns), t);
+    f->place = declare(b, "to", TYPE_INDEX, plus(b, f->offset, scaled(b, place, plan->length)));
+    Buffer *half = winograd_declare_half(b, matrix);
+    winograd_first_half(b, matrix, half, filter_tap, f);
+    winograd_second_half(b, matrix, half, filter_point, f);
+}
+
 Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t channels = channels_of(plan), groups = plan->result_blocks / plan->columns;
-    FilterEmission f = {.e = e, .from = filters};
+    FilterEmission f = {.e = e, .from = filters, .offset = integer(b, 0)};
     f.point_stride = winograd_filters_stride(plan);
     f.to = lower_scratch(e->lowering, "filters", false, plan->points * f.point_stride);
     int opened = 1;
     Expr *group = winograd_open_loop(b, LOOP_INDEPENDENT, "group", groups, &opened);
     Expr *t = winograd_open_loop(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
     Expr *channel = open_loop(b, LOOP_INDEPENDENT, "c", channels);
-    Expr *result = plus(b, scaled(b, group, plan->columns), t);
-    f.first = declare(b, "from", TYPE_INDEX, tap_offset(e, result, channel, channels));
-    Expr *place = plus(b, scaled(b, group, channels), channel);
-    place = plus(b, scaled(b, place, plan->columns), t);
-    f.place = declare(b, "to", TYPE_INDEX, scaled(b, place, plan->length));
-    Buffer *half = winograd_declare_half(b, &e->matrices.filter);
-    winograd_first_half(b, &e->matrices.filter, half, filter_tap, &f);
-    winograd_second_half(b, &e->matrices.filter, half, filter_point, &f);
+    Expr *block = plus(b, scaled(b, group, plan->columns), t);
+    transform_filter(&f, block, channel, plus(b, scaled(b, group, channels), channel), t);
     close_blocks(b, opened);
     return f.to;
 }
+
+/* ---- Parts: all points, some of the channels ---- */
+
+int64_t winograd_filter_part_stride(const WinogradPlan *plan) {
+    return winograd_point_stride(plan->part * plan->length * plan->columns * plan->length);
+}
+
+Buffer *winograd_filter_parts_scratch(const WinogradEmission *e) {
+    int64_t size = e->plan->points * winograd_filter_part_stride(e->plan);
+    return lower_scratch(e->lowering, "filters", false, e->plan->filter_slots * size);
+}
+
+void winograd_transform_filter_part(const WinogradEmission *e, Buffer *filters, Expr *group,
+                                    Expr *first, Buffer *to, Expr *offset) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    FilterEmission f = {.e = e,
+                        .from = filters,
+                        .to = to,
+                        .offset = offset,
+                        .point_stride = winograd_filter_part_stride(plan)};
+    int opened = 1;
+    Expr *t = winograd_open_loop(b, LOOP_SERIAL, "t", plan->columns, &opened);
+    Expr *c = open_loop(b, LOOP_SERIAL, "c", plan->part * plan->length);
+    Expr *block = plus(b, scaled(b, group, plan->columns), t);
+    Expr *channel = plus(b, scaled(b, first, plan->length), c);
+    transform_filter(&f, block, channel, c, t);
+    close_blocks(b, opened);
+}
+
+void winograd_prefetch_filter_part(const WinogradEmission *e, Buffer *filters, Expr *number,
+                                   Expr *share) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t parts = plan->input_blocks / plan->part, taps = filter_taps(plan);
+    int64_t lines = (plan->length * taps + plan->points - 1) / plan->points;
+    Expr *group = over(b, number, integer(b, parts));
+    Expr *channel =
+        scaled(b, remainder_of(b, number, integer(b, parts)), plan->part * plan->length);
+    int opened = 1;
+    Expr *t = winograd_open_loop(b, LOOP_SERIAL, "t", plan->columns, &opened);
+    Expr *line = open_loop(b, LOOP_SERIAL, "line", lines);
+    Expr *block = plus(b, scaled(b, group, plan->columns), t);
+    Expr *offset = tap_offset(e, block, channel, channels_of(plan));
+    line = plus(b, scaled(b, share, lines), line);
+    offset = plus(b, offset, scaled(b, line, plan->length));
+    Expr *vector = load_at(b, filters, 1, &offset); /* the macro takes an element's address */
+    call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH_FAR", 1, &vector));
+    close_blocks(b, opened);
+}
+
+/* ---- Rows of points, all channels ---- */
 
 /* Coefficient `column` of the matrix' row whose number is known only when the program runs. */
 static Expr *coefficient_of_row(Builder *b, const RationalMatrix *matrix, Expr *row, int column) {

@@ -19,6 +19,7 @@
 #define CACHE_REALS (1 << 18)     /* of the second-level cache, for the scratch of a portion */
 #define OUTER_CACHE_REALS                                                                          \
     (1 << 21) /* of the third-level cache; behind it all takes twice as long */
+#define PART_REALS (CACHE_REALS / 3) /* of it, for filters that are transformed for all points */
 #define DEFAULT_THREADS 2
 #define DEFAULT_SLOTS 8
 #define MAX_ROWS 28
@@ -128,7 +129,9 @@ static double product_cycles(const Search *search) {
     if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
         return plan->points * columns * channels / plan->rows * portions_of(search) *
                tile_cycles(search, (double)(plan->slab * plan->portion));
-    return plan->points * columns * slabs_of(search) * tile_cycles(search, channels);
+    double parts = plan->part > 0 ? (double)(plan->input_blocks / plan->part) : 1;
+    return plan->points * columns * slabs_of(search) * parts *
+           tile_cycles(search, channels / parts);
 }
 
 /* Vectors of all filters at all points. */
@@ -192,12 +195,33 @@ static double gradient_memory_cycles(const Search *search) {
     return cycles;
 }
 
+/* Reals of the transformed tiles of the whole batch. */
+static double input_reals(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    return (double)(plan->points * plan->slab * plan->length * plan->input_blocks) *
+           slabs_of(search);
+}
+
+/* Weights are read once, beside the multiply-adds; the inputs of all tiles by every thread, or,
+ * where they do not stay in the cache, for each group. */
+static double group_memory_cycles(const Search *search) {
+    const WinogradPlan *plan = &search->plan;
+    double inputs = input_reals(search), slabs = slab_reals(plan) * slabs_of(search);
+    double weights = filter_vectors(plan) * plan->length / plan->points * plan->taps * plan->taps;
+    bool stay = inputs + PART_REALS <= CACHE_REALS;
+    double times = stay ? search->threads : (double)(plan->result_blocks / plan->columns);
+    return way_cycles(weights, 0, true) + way_cycles(times * inputs, 0, stay) +
+           way_cycles(slabs, 0, false);
+}
+
 /* Filters are read once to be made and once for each portion; what of a portion does not fit the
  * cache is written and read. */
 static double memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     if (plan->kind == WINOGRAD_WEIGHT_GRADIENT)
         return gradient_memory_cycles(search);
+    if (plan->part > 0)
+        return group_memory_cycles(search);
     double filters = filter_vectors(plan) * plan->length;
     double slabs = slab_reals(plan) * slabs_of(search), reals = 0;
     bool shared = plan->slots == 1 && search->threads > 1;
@@ -216,19 +240,21 @@ static double memory_cycles(const Search *search) {
 }
 
 static double region_cycles(const Search *search) {
-    double regions = search->plan.slots > 1 ? 1 : 3 * portions_of(search);
+    const WinogradPlan *plan = &search->plan;
+    double regions = plan->slots > 1 ? 1 : plan->part > 0 ? 2 : 3 * portions_of(search);
     return (1 + regions) * CYCLES_PER_REGION * search->threads;
 }
 
 /* Slots are shared in whole: how much longer the busiest thread works than on average. */
 static double imbalance(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    if (plan->slots == 1)
+    int slots = plan->part > 0 ? plan->filter_slots : plan->slots;
+    double units =
+        plan->part > 0 ? (double)(plan->result_blocks / plan->columns) : slabs_of(search);
+    if (slots == 1)
         return 1;
-    double slabs = slabs_of(search);
-    double longest =
-        (double)(divide_up(plan->slots, search->threads) * divide_up((int64_t)slabs, plan->slots));
-    return largest(1, longest * search->threads / slabs);
+    double longest = (double)(divide_up(slots, search->threads) * divide_up((int64_t)units, slots));
+    return largest(1, longest * search->threads / units);
 }
 
 static double estimate(const Search *search) {
@@ -277,6 +303,22 @@ static int choose_filter_slots(const Search *search) {
     return (int)smaller(slots, units);
 }
 
+/* All tiles at once, if their inputs just stay in the cache; as many input blocks as the filters'
+ * part of it holds. */
+static void try_groups(Search *search, int slots) {
+    WinogradPlan *plan = &search->plan;
+    if (input_reals(search) > 1.5 * CACHE_REALS)
+        return;
+    double block = (double)(plan->points * plan->columns * plan->length * plan->length);
+    plan->filter_slots = (int)smaller(slots, plan->result_blocks / plan->columns);
+    plan->part = plan->input_blocks;
+    while (plan->part > 1 &&
+           (plan->input_blocks % plan->part != 0 || (double)plan->part * block > PART_REALS))
+        plan->part--;
+    try_portion(search, 1, (int64_t)slabs_of(search));
+    plan->part = 0;
+}
+
 /* The portions for a register tile: as many slabs as the cache holds, in half of it where filters
  * are read beside them; as many as make the way of the filters as long as that of the transformed
  * tiles, or four times as many of a weight gradient; or as many as leave room in the cache for a
@@ -295,6 +337,7 @@ static void try_portions(Search *search) {
         try_portion(search, 1, (int64_t)(4 * balanced));
         return;
     }
+    try_groups(search, slots);
     plan->filter_slots = choose_filter_slots(search);
     double row = 1.5 * CACHE_REALS / (plan->extent * inputs) - plan->columns * plan->length;
     try_portion(search, 1, (int64_t)(row / (double)plan->slab));

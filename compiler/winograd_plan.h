@@ -17,7 +17,9 @@
  * `slots` > 1 each of that many equal parts of the tiles has its own scratch, and threads share the
  * slots; with one slot the threads share the loops within a portion. Filters that are too many for
  * the cache are then not transformed all at once: for each row of points and group of result blocks
- * that is done when they are multiplied, in `filter_slots` parts for the threads to share. */
+ * that is done when they are multiplied, in `filter_slots` parts for the threads to share. Or,
+ * where there are so few tiles that all their inputs stay in the cache, threads share the groups,
+ * and filters, which are then read but once, are transformed for `part` input blocks at a time. */
 #ifndef CNNC_WINOGRAD_PLAN_H
 #define CNNC_WINOGRAD_PLAN_H
 
@@ -46,6 +48,7 @@ typedef struct WinogradPlan {
     int64_t portion;   /* slabs */
     int slots;
     int filter_slots; /* > 0: filters are transformed in parts, that many at a time */
+    int64_t part;     /* > 0: which have this many input blocks, at all points */
     double cycles;    /* estimate for the largest batch, all threads together */
 } WinogradPlan;
 

@@ -8,12 +8,13 @@
 
 #define HOPELESS 2.0 /* times the cycles of the best variant: not measured */
 
-/* "winograd F(4x4) 6*4, slab 6, portion 12, slots 2, filter slots 0" */
+/* "winograd F(4x4) 6*4, slab 6, portion 12, slots 2, filter slots 0, part 0" */
 static void name_plan(const WinogradPlan *plan, char *name) {
-    snprintf(name, ANSWER_CAPACITY,
-             "winograd F(%dx%d) %d*%d, slab %lld, portion %lld, slots %d, filter slots %d",
-             plan->step, plan->step, plan->rows, plan->columns, (long long)plan->slab,
-             (long long)plan->portion, plan->slots, plan->filter_slots);
+    snprintf(
+        name, ANSWER_CAPACITY,
+        "winograd F(%dx%d) %d*%d, slab %lld, portion %lld, slots %d, filter slots %d, part %lld",
+        plan->step, plan->step, plan->rows, plan->columns, (long long)plan->slab,
+        (long long)plan->portion, plan->slots, plan->filter_slots, (long long)plan->part);
 }
 
 typedef struct PlanByName {
@@ -40,6 +41,7 @@ typedef enum WinogradSharing {
     SHARED_TILES,   /* each thread has its slot */
     SHARED_LOOPS,   /* threads share the loops of a portion */
     SHARED_FILTERS, /* so, and filters are transformed in parts */
+    SHARED_GROUPS,  /* they share groups of result blocks */
     SHARING_COUNT
 } WinogradSharing;
 #define STEPS 2
@@ -50,9 +52,10 @@ typedef struct Shortlist {
 
 static void shortlist(void *context, const WinogradPlan *plan) {
     Shortlist *list = context;
-    WinogradSharing sharing = plan->filter_slots > 0 ? SHARED_FILTERS
-                              : plan->slots > 1      ? SHARED_TILES
-                                                     : SHARED_LOOPS;
+    WinogradSharing sharing = plan->part > 0           ? SHARED_GROUPS
+                              : plan->filter_slots > 0 ? SHARED_FILTERS
+                              : plan->slots > 1        ? SHARED_TILES
+                                                       : SHARED_LOOPS;
     WinogradPlan *best = &list->best[(plan->step > 2) * SHARING_COUNT + (int)sharing];
     if (best->cycles == 0 || plan->cycles < best->cycles)
         *best = *plan;
