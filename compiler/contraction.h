@@ -64,6 +64,8 @@ typedef struct Tile {
      * a part stay in the cache. Weight gradients. */
     bool in_parts;
     bool sums_lanes_last; /* in_parts, DOT: a result is a vector until all parts are added up */
+    int slots; /* > 1: in_parts; the parts are dealt out to so many slots, each with sums of its
+                  own, which are added up in their order: the results are too few for the threads */
     bool stored_directly; /* sums go from registers to the result, which nothing follows */
     double cycles;        /* estimate for the largest batch */
 } Tile;

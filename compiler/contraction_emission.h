@@ -20,8 +20,9 @@ typedef struct Emission {
     int reduced_count, reduced[MAX_PLAN_DIMS];
     int first_inner; /* reduced dims from here on run inside the tile */
     int first_part;  /* outer dims from here on run inside the loops over the parts of the sum */
-    Range clipped[MAX_PLAN_DIMS]; /* of the tile being emitted */
-    bool clearing;                /* in_parts: what is emitted sets the results to zero */
+    Range clipped[MAX_PLAN_DIMS];       /* of the tile being emitted */
+    bool clearing;                      /* in_parts: what is emitted sets the results to zero */
+    Expr *slot, *slot_begin, *slot_end; /* with slots: the number of one, and its parts */
     int rows, lines, columns,
         lanes; /* of the block being emitted; BROADCAST: lanes of vector_dim */
 } Emission;
@@ -48,6 +49,14 @@ Expr *shift_dim(Emission *e, int d, Expr *index);
 void restore_dim(Emission *e, int d, Expr *block);
 /* Vector number `column` of a side: along the vector dimension, or in the next blocks. */
 Expr *load_vector(Emission *e, const Side *side, Expr *column);
+
+/* The loop over the slots of a sum, within it that over a slot's parts (returns how many loops it
+ * opens), and behind it what adds all slots up in the result (contraction_slots.c). */
+void contraction_open_slots(Emission *e);
+int contraction_open_slot_parts(Emission *e);
+void contraction_close_slots(Emission *e);
+/* Reals from the sums of one slot to those of the next. */
+int64_t contraction_slot_size(const ContractionPlan *plan);
 
 /* Leaves out terms that are padding for the whole tile: fills e->clipped (contraction_clip.c). */
 void contraction_clip(Emission *e);

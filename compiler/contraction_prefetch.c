@@ -148,7 +148,7 @@ static bool find_next_part(const Emission *e, const Side *side, Side *next) {
 
 static void point_to_next_part(Emission *e, Prefetches *prefetches) {
     Side next;
-    if (e->first_inner == 0 || (1 + e->columns) * HIDING > e->rows * e->columns)
+    if (e->first_inner == 0 || (1 + e->columns) * HIDING > e->rows * e->lines * e->columns)
         return;
     for (int s = 0; s < 2; s++)
         if (find_next_part(e, &e->plan->side[s], &next))

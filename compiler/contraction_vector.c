@@ -238,6 +238,8 @@ static void emit_store(Emission *e, Buffer *sum, bool add) {
     Expr *offset = side_offset(e, &e->plan->result);
     if (tile->column_dim < 0)
         offset = plus(b, offset, times(b, t, integer(b, e->length)));
+    if (e->slot)
+        offset = plus(b, times(b, e->slot, integer(b, contraction_slot_size(e->plan))), offset);
     store_at(b, e->plan->result.buffer, 1, &offset, vector, add);
     restore_dim(e, tile->column_dim, column);
     close_rows(e, &rows);
@@ -454,14 +456,19 @@ static bool needs_finish(const ContractionPlan *plan) {
 
 /* The results of these loops become zero; then every part is added to all of them. */
 static void emit_parts(Emission *e, int at) {
+    bool slots = e->plan->tile.slots > 1;
     e->first_part = -1;
-    e->clearing = !e->plan->contraction->accumulate || needs_finish(e->plan);
+    e->clearing = slots || !e->plan->contraction->accumulate || needs_finish(e->plan);
+    if (slots)
+        contraction_open_slots(e);
     if (e->clearing)
         emit_outer(e, at);
     e->clearing = false;
-    int opened = open_reduced(e, 0, e->first_inner);
+    int opened = slots ? contraction_open_slot_parts(e) : open_reduced(e, 0, e->first_inner);
     emit_outer(e, at);
     close_blocks(e->b, opened);
+    if (slots)
+        contraction_close_slots(e);
     e->first_part = at;
 }
 
@@ -502,10 +509,10 @@ static void make_result(ContractionPlan *plan) {
     for (int d = 0; d < plan->dim_count; d++)
         plan->result.coefficient[d] *= lanes;
     plan->result.base *= lanes;
-    plan->result.buffer =
-        needs_finish(plan)
-            ? lower_scratch(plan->lowering, "sums", tensor->per_example, tensor->storage * lanes)
-            : lower_buffer(plan->lowering, tensor);
+    int64_t size = (plan->tile.slots > 1 ? plan->tile.slots : lanes) * tensor->storage;
+    plan->result.buffer = needs_finish(plan) || plan->tile.slots > 1
+                              ? lower_scratch(plan->lowering, "sums", tensor->per_example, size)
+                              : lower_buffer(plan->lowering, tensor);
 }
 
 static void emit_finish(Emission *e) {
