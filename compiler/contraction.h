@@ -75,6 +75,7 @@ typedef struct ContractionPlan {
     Lowering *lowering;
     int64_t example_lanes; /* > 1: an operand or the result has examples in such blocks: so have
                               the copies of those that have not */
+    bool turned;           /* no layout has such blocks, only the copies: vectors run along them */
     int dim_count;
     PlanDim dims[MAX_PLAN_DIMS];
     Side side[2], result;

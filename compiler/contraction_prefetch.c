@@ -89,6 +89,22 @@ static bool find_results(const Emission *e, Tensor *tensor, Side *results) {
     return step_through_rows(e, results);
 }
 
+/* Rows of the other operand, weights that lie in order: while some are multiplied the next ones
+ * come, and as many numbers of them in each step as it has rows. */
+static bool find_next_rows(const Emission *e, Side *next) {
+    const ContractionPlan *plan = e->plan;
+    const Tile *tile = &plan->tile;
+    const Side *scalars = &plan->side[!tile->vector_side];
+    double bytes = (double)scalars->operand->tensor->elements * sizeof(float);
+    if (!plan->turned || e->rows < tile->rows || tile->row_dim < 0 || bytes <= SECOND_LEVEL_CACHE ||
+        scalars->coefficient[tile->row_dim] != plan->dims[innermost(e)].extent)
+        return false;
+    *next = *scalars;
+    next->base += e->rows * next->coefficient[tile->row_dim];
+    next->coefficient[innermost(e)] = e->rows;
+    return true;
+}
+
 /* Whether steps are long enough, and each has a row of its own. */
 static bool has_stepped_rows(const Emission *e) {
     const ContractionPlan *plan = e->plan;
@@ -164,6 +180,8 @@ Prefetches contraction_point_ahead(Emission *e, int from) {
         point_to_next_part(e, &prefetches);
     if (find_next_vectors(e, from, &side))
         point_to(e, &prefetches, &side, "next");
+    if (find_next_rows(e, &side))
+        point_to(e, &prefetches, &side, "next")->far = true;
     if (e->plan->tile.in_parts || !has_stepped_rows(e) || !e->plan->contraction->to_result)
         return prefetches;
     if (find_next_scalars(e, from, &side))

@@ -263,6 +263,23 @@ static void emit_clear(Emission *e, Buffer *buffer, int64_t columns, bool unroll
     close_blocks(b, opened);
 }
 
+/* The lanes of a block; where they are examples, only those that the batch has. */
+static Expr *open_lanes(Emission *e, int64_t width, Expr *column, int *opened) {
+    Builder *b = e->b;
+    const ContractionPlan *plan = e->plan;
+    int blocks = plan->dims[plan->tile.vector_dim].origin;
+    if (!plan->turned)
+        return open_unless_single(b, "lane", width, opened);
+    Expr *block =
+        plan->tile.column_dim == blocks ? plus(b, e->dims[blocks], column) : e->dims[blocks];
+    Expr *left = minus(b, batch_size(b), times(b, block, integer(b, e->length)));
+    Expr *end = minimum(b, left, integer(b, width));
+    Expr *lane = open_range(b, LOOP_INDEPENDENT, "lane", integer(b, 0), end, 1);
+    expect_trips(b, (double)width, false);
+    ++*opened;
+    return lane;
+}
+
 /* Every element of the tile to the node. The inner loop runs along the result's memory. */
 static void emit_epilogue(Emission *e, Buffer *tile) {
     Builder *b = e->b;
@@ -275,10 +292,10 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
     Rows rows;
     Expr *row, *lane = NULL;
     if (row_inner)
-        lane = open_unless_single(b, "lane", width, &opened);
+        lane = open_lanes(e, width, column, &opened);
     row = open_rows(e, false, &rows, &opened);
     if (!row_inner)
-        lane = open_unless_single(b, "lane", width, &opened);
+        lane = open_lanes(e, width, column, &opened);
     Expr *place[2] = {row, plus(b, times(b, column, integer(b, width)), lane)};
     Expr *column_block = columns ? shift_dim(e, t->column_dim, column) : NULL;
     Expr *lane_block = lanes ? shift_dim(e, t->vector_dim, lane) : NULL;
