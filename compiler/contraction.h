@@ -56,6 +56,7 @@ typedef struct Tile {
                      all of it: small images, whose single rows would use a weight too few times */
     int rows, lines;
     int columns;
+    bool panel;    /* the vectors of a share of vector_dim are copied side by side when it begins */
     int chains;    /* > 1: the sum of one result runs in so many, which are added up at the end */
     int chain_dim; /* once the plan's vector_dim is split for them: the part that tells them apart
                     */

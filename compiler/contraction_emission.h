@@ -42,6 +42,9 @@ Expr *side_offset(const Emission *e, const Side *side);
 /* Sets the buffers of the sides; makes padded and packed copies where the tile needs them. */
 void prepare_sides(Emission *e);
 
+/* Tile.panel: copies the vectors of the share at this point. */
+void make_panel(Emission *e);
+
 /* An unrolled loop over a constant extent; an extent of 1 needs none. Returns the index. */
 Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened);
 /* Lets a tiled dimension stand for block + index while `index` runs. */
@@ -67,7 +70,8 @@ typedef struct Prefetch {
     Side from; /* a pointer; in each step what lies at its index of the innermost loop, */
     int count; /* and so often that at a distance from it */
     int64_t distance;
-    bool far; /* needed so late that the second-level cache is the place */
+    bool far;   /* needed so late that the second-level cache is the place */
+    bool lines; /* of all rows of a tile: the first steps ask for one each */
 } Prefetch;
 typedef struct Prefetches {
     int count;

@@ -162,10 +162,37 @@ static void split_sums(ContractionPlan *plan) {
     }
 }
 
+#define PANEL_REALS 64          /* of a row, at the least */
+#define PANEL_BYTES (32 * 1024) /* of the first-level cache */
+#define LEAST_PANEL 16          /* rows: fewer find room in a set of the cache */
+
+/* Inputs of many examples, pages apart, push each other out of the first-level cache. So those of a
+ * few vectors are copied side by side and multiplied by all that they are multiplied by, before
+ * the next ones are. */
+static bool split_panels(ContractionPlan *plan) {
+    Tile *tile = &plan->tile;
+    const Side *vectors = &plan->side[tile->vector_side];
+    int64_t extent = plan->dims[tile->vector_dim].extent;
+    int64_t block = (int64_t)plan->lowering->options->vector_length * tile->columns;
+    int64_t width = (PANEL_REALS + block - 1) / block * block;
+    int64_t rows = plan->lowering->options->max_batch;
+    bool usable = extent % width == 0 && extent > width && !tile->pack && rows >= LEAST_PANEL &&
+                  rows * width * (int64_t)sizeof(float) <= PANEL_BYTES;
+    for (int d = 0; d < plan->dim_count; d++)
+        if (plan->dims[d].reduce)
+            usable = usable && plan->dims[d].batch && vectors->coefficient[d] >= FAR;
+    if (usable)
+        split_shares(plan, &tile->vector_dim, (int)width, extent / width);
+    tile->panel = usable;
+    return usable;
+}
+
 /* With a step of the optimizer, the inputs of the whole batch are read again for every few rows of
  * weights: they are taken in shares that stay in the second-level cache. */
 static void split_inputs(ContractionPlan *plan) {
     Tile *tile = &plan->tile;
+    if (split_panels(plan))
+        return;
     double bytes = sizeof(float) * (double)plan->dims[tile->vector_dim].extent;
     for (int d = 0; d < plan->dim_count; d++)
         bytes *= plan->dims[d].reduce ? (double)plan->dims[d].extent : 1;

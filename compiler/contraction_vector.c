@@ -491,6 +491,8 @@ static void emit_parts(Emission *e, int at) {
 
 static void emit_outer(Emission *e, int at) {
     const Tile *tile = &e->plan->tile;
+    if (tile->panel && at == e->first_part)
+        make_panel(e);
     if (tile->in_parts && at == e->first_part) {
         emit_parts(e, at);
         return;
