@@ -56,6 +56,7 @@ typedef struct Tile {
                      all of it: small images, whose single rows would use a weight too few times */
     int rows, lines;
     int columns;
+    bool panel;    /* the vectors of a share of vector_dim are copied side by side when it begins */
     int chains;    /* > 1: the sum of one result runs in so many, which are added up at the end */
     int chain_dim; /* once the plan's vector_dim is split for them: the part that tells them apart
                     */
@@ -64,6 +65,8 @@ typedef struct Tile {
      * a part stay in the cache. Weight gradients. */
     bool in_parts;
     bool sums_lanes_last; /* in_parts, DOT: a result is a vector until all parts are added up */
+    int slots; /* > 1: in_parts; the parts are dealt out to so many slots, each with sums of its
+                  own, which are added up in their order: the results are too few for the threads */
     bool stored_directly; /* sums go from registers to the result, which nothing follows */
     double cycles;        /* estimate for the largest batch */
 } Tile;
@@ -73,6 +76,7 @@ typedef struct ContractionPlan {
     Lowering *lowering;
     int64_t example_lanes; /* > 1: an operand or the result has examples in such blocks: so have
                               the copies of those that have not */
+    bool turned;           /* no layout has such blocks, only the copies: vectors run along them */
     int dim_count;
     PlanDim dims[MAX_PLAN_DIMS];
     Side side[2], result;

@@ -20,8 +20,9 @@ typedef struct Emission {
     int reduced_count, reduced[MAX_PLAN_DIMS];
     int first_inner; /* reduced dims from here on run inside the tile */
     int first_part;  /* outer dims from here on run inside the loops over the parts of the sum */
-    Range clipped[MAX_PLAN_DIMS]; /* of the tile being emitted */
-    bool clearing;                /* in_parts: what is emitted sets the results to zero */
+    Range clipped[MAX_PLAN_DIMS];       /* of the tile being emitted */
+    bool clearing;                      /* in_parts: what is emitted sets the results to zero */
+    Expr *slot, *slot_begin, *slot_end; /* with slots: the number of one, and its parts */
     int rows, lines, columns,
         lanes;   /* of the block being emitted; BROADCAST: lanes of vector_dim */
     int spacing; /* BROADCAST: from one of its vectors to the next; less than a vector where these
@@ -45,6 +46,9 @@ int contraction_move_shares(Emission *e);
 Expr *side_offset(const Emission *e, const Side *side);
 /* Sets the buffers of the sides; makes padded and packed copies where the tile needs them. */
 void prepare_sides(Emission *e);
+
+/* Tile.panel: copies the vectors of the share at this point. */
+void make_panel(Emission *e);
 
 /* An unrolled loop over a constant extent; an extent of 1 needs none. Returns the index. */
 Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened);
@@ -73,6 +77,14 @@ Buffer *contraction_emit_sums(Emission *e, int from);
 /* Sets vectors of sums, or the tile's memory, to zero. */
 void contraction_clear(Emission *e, Buffer *buffer, int64_t columns, bool unroll);
 
+/* The loop over the slots of a sum, within it that over a slot's parts (returns how many loops it
+ * opens), and behind it what adds all slots up in the result (contraction_slots.c). */
+void contraction_open_slots(Emission *e);
+int contraction_open_slot_parts(Emission *e);
+void contraction_close_slots(Emission *e);
+/* Reals from the sums of one slot to those of the next. */
+int64_t contraction_slot_size(const ContractionPlan *plan);
+
 /* Leaves out terms that are padding for the whole tile: fills e->clipped (contraction_clip.c). */
 void contraction_clip(Emission *e);
 
@@ -81,7 +93,8 @@ typedef struct Prefetch {
     Side from; /* a pointer; in each step what lies at its index of the innermost loop, */
     int count; /* and so often that at a distance from it */
     int64_t distance;
-    bool far; /* needed so late that the second-level cache is the place */
+    bool far;   /* needed so late that the second-level cache is the place */
+    bool lines; /* of all rows of a tile: the first steps ask for one each */
 } Prefetch;
 typedef struct Prefetches {
     int count;

@@ -294,3 +294,22 @@ void prepare_sides(Emission *e) {
             make_packed(e, side);
     }
 }
+
+void make_panel(Emission *e) {
+    ContractionPlan *plan = e->plan;
+    Builder *b = e->b;
+    int v = plan->tile.vector_dim, n = e->reduced[0], opened = 0;
+    Side *side = &plan->side[plan->tile.vector_side];
+    int64_t width = plan->dims[v].extent, size = plan->dims[n].extent * width;
+    Buffer *panel = declare_array(b, "panel", TYPE_REAL, 1, &size);
+    e->dims[n] = plan_dim_open(plan, LOOP_SERIAL, n, &opened);
+    e->dims[v] = integer(b, 0);
+    Expr *t = open_unrolled(b, "t", width / e->length, &opened);
+    Expr *vector = load_vector(e, side, t);
+    Expr *to = plus(b, times(b, e->dims[n], integer(b, width)), times(b, t, integer(b, e->length)));
+    store_at(b, panel, 1, &to, vector, false);
+    close_blocks(b, opened);
+    *side = (Side){.operand = side->operand, .buffer = panel};
+    side->coefficient[n] = width;
+    side->coefficient[v] = 1;
+}

@@ -76,6 +76,8 @@ void contraction_order_outer(Emission *e) {
     if (plan->dims[tile->row_dim].batch)
         move_to(e, tile->row_dim, e->outer_count - 1);
     const Tensor *vectors = plan->side[tile->vector_side].operand->tensor;
+    if (blocks && plan->turned)
+        move_to(e, tile->column_dim, e->outer_count - 1);
     if (!blocks || tile->in_parts || vectors->per_example)
         return;
     int place = contraction_keeps_vectors(plan) ? e->outer_count - 1 : place_of_blocks(e);

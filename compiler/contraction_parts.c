@@ -38,13 +38,17 @@ static void split_terms(ContractionPlan *plan) {
 #define SHARE_BYTES (512 * 1024)
 #define INPUT_BYTES (256 * 1024)
 
-static int64_t wanted_shares(const ContractionPlan *plan) {
+static int64_t usual_threads(const ContractionPlan *plan) {
     int threads = plan->lowering->options->threads;
+    return threads > 0 ? threads : USUAL_THREADS;
+}
+
+static int64_t wanted_shares(const ContractionPlan *plan) {
     double bytes = sizeof(float);
     for (int d = 0; d < plan->dim_count; d++)
         bytes *= plan->dims[d].reduce ? 1 : (double)plan->dims[d].extent;
     int64_t for_cache = (int64_t)(bytes / SHARE_BYTES) + 1;
-    int64_t for_threads = threads > 0 ? threads : USUAL_THREADS;
+    int64_t for_threads = usual_threads(plan);
     return for_cache > for_threads ? for_cache : for_threads;
 }
 
@@ -96,6 +100,46 @@ static void split_results(ContractionPlan *plan) {
     }
 }
 
+/* Shares of the results, made so far. */
+static int64_t count_shares(const ContractionPlan *plan) {
+    int64_t shares = 1;
+    for (int d = 0; d < plan->dim_count; d++)
+        shares *= plan->dims[d].share ? plan->dims[d].extent : 1;
+    return shares;
+}
+
+#define EVEN 0.9                /* of the threads have work all the time */
+#define SLOT_BYTES (512 * 1024) /* of the sums of all slots */
+
+/* As many slots as leave each a few parts; 1 where their sums would take too much room. */
+static int choose_slots(const ContractionPlan *plan) {
+    const Tensor *result = plan->result.operand->tensor;
+    int slots = lower_slots(plan->lowering->options);
+    double parts = 1, bytes = (double)result->storage * sizeof(float) * slots;
+    for (int d = 0; d < plan->dim_count; d++)
+        parts *= plan->dims[d].reduce && !plan->dims[d].in_part ? (double)plan->dims[d].extent : 1;
+    bool usable = !result->per_example && !plan->contraction->to_result &&
+                  result->storage % plan->lowering->options->vector_length == 0;
+    return usable && bytes <= SLOT_BYTES && parts >= 2 * slots ? slots : 1;
+}
+
+/* Shares of the results for the threads, or slots where these would be uneven. */
+static void split_evenly(ContractionPlan *plan) {
+    int length = plan->lowering->options->vector_length;
+    ContractionPlan shared = *plan;
+    Tile *tile = &shared.tile;
+    if (shared.dims[tile->vector_dim].extent == length)
+        split_results(&shared);
+    else
+        split_shares(&shared, &tile->vector_dim, length, VECTOR_SHARES);
+    int64_t threads = usual_threads(plan), shares = count_shares(&shared);
+    int64_t rounds = (shares + threads - 1) / threads;
+    bool even = (double)shares >= EVEN * (double)(rounds * threads);
+    plan->tile.slots = even ? 1 : choose_slots(plan);
+    if (plan->tile.slots == 1)
+        *plan = shared;
+}
+
 /* Sums of lanes: the rows or the columns, whichever are more, so that the operand that has them
  * stays in the first-level cache while the loops inside take all of the other one; where they are
  * too few, another dimension. */
@@ -118,10 +162,37 @@ static void split_sums(ContractionPlan *plan) {
     }
 }
 
+#define PANEL_REALS 64          /* of a row, at the least */
+#define PANEL_BYTES (32 * 1024) /* of the first-level cache */
+#define LEAST_PANEL 16          /* rows: fewer find room in a set of the cache */
+
+/* Inputs of many examples, pages apart, push each other out of the first-level cache. So those of a
+ * few vectors are copied side by side and multiplied by all that they are multiplied by, before
+ * the next ones are. */
+static bool split_panels(ContractionPlan *plan) {
+    Tile *tile = &plan->tile;
+    const Side *vectors = &plan->side[tile->vector_side];
+    int64_t extent = plan->dims[tile->vector_dim].extent;
+    int64_t block = (int64_t)plan->lowering->options->vector_length * tile->columns;
+    int64_t width = (PANEL_REALS + block - 1) / block * block;
+    int64_t rows = plan->lowering->options->max_batch;
+    bool usable = extent % width == 0 && extent > width && !tile->pack && rows >= LEAST_PANEL &&
+                  rows * width * (int64_t)sizeof(float) <= PANEL_BYTES;
+    for (int d = 0; d < plan->dim_count; d++)
+        if (plan->dims[d].reduce)
+            usable = usable && plan->dims[d].batch && vectors->coefficient[d] >= FAR;
+    if (usable)
+        split_shares(plan, &tile->vector_dim, (int)width, extent / width);
+    tile->panel = usable;
+    return usable;
+}
+
 /* With a step of the optimizer, the inputs of the whole batch are read again for every few rows of
  * weights: they are taken in shares that stay in the second-level cache. */
 static void split_inputs(ContractionPlan *plan) {
     Tile *tile = &plan->tile;
+    if (split_panels(plan))
+        return;
     double bytes = sizeof(float) * (double)plan->dims[tile->vector_dim].extent;
     for (int d = 0; d < plan->dim_count; d++)
         bytes *= plan->dims[d].reduce ? (double)plan->dims[d].extent : 1;
@@ -138,15 +209,11 @@ bool contraction_split_parts(ContractionPlan *plan) {
     }
     if (!tile->in_parts)
         return false;
-    int length = plan->lowering->options->vector_length;
-    int64_t extent = plan->dims[tile->vector_dim].extent;
     split_terms(plan);
     if (tile->sums_lanes_last)
         split_sums(plan);
-    else if (extent == length)
-        split_results(plan);
     else
-        split_shares(plan, &tile->vector_dim, length, VECTOR_SHARES);
+        split_evenly(plan);
     return true;
 }
 

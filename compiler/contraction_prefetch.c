@@ -84,6 +84,22 @@ static bool find_results(const Emission *e, Tensor *tensor, Side *results) {
     return step_through_rows(e, results);
 }
 
+/* Rows of the other operand, weights that lie in order: while some are multiplied the next ones
+ * come, and as many numbers of them in each step as it has rows. */
+static bool find_next_rows(const Emission *e, Side *next) {
+    const ContractionPlan *plan = e->plan;
+    const Tile *tile = &plan->tile;
+    const Side *scalars = &plan->side[!tile->vector_side];
+    double bytes = (double)scalars->operand->tensor->elements * sizeof(float);
+    if (!plan->turned || e->rows < tile->rows || tile->row_dim < 0 || bytes <= SECOND_LEVEL_CACHE ||
+        scalars->coefficient[tile->row_dim] != plan->dims[innermost(e)].extent)
+        return false;
+    *next = *scalars;
+    next->base += e->rows * next->coefficient[tile->row_dim];
+    next->coefficient[innermost(e)] = e->rows;
+    return true;
+}
+
 /* Whether steps are long enough, and each has a row of its own. */
 static bool has_stepped_rows(const Emission *e) {
     const ContractionPlan *plan = e->plan;
@@ -144,7 +160,7 @@ static bool find_next_part(const Emission *e, const Side *side, Side *next) {
 
 static void point_to_next_part(Emission *e, Prefetches *prefetches) {
     Side next;
-    if (e->first_inner == 0 || (1 + e->columns) * HIDING > e->rows * e->columns)
+    if (e->first_inner == 0 || (1 + e->columns) * HIDING > e->rows * e->lines * e->columns)
         return;
     for (int s = 0; s < 2; s++)
         if (find_next_part(e, &e->plan->side[s], &next))
@@ -221,15 +237,36 @@ void contraction_prefetch_block(Emission *e, int last) {
         e->dims[d] = dims[d];
 }
 
+/* With a step of the optimizer: weights and states of the next rows. */
+static void point_to_updated(Emission *e, Prefetches *prefetches) {
+    ContractionPlan *plan = e->plan;
+    const Node *node = plan->contraction->node;
+    Side next = plan->result;
+    next.base += e->rows * next.coefficient[plan->tile.row_dim];
+    for (int i = -1; i < MAX_STATES; i++) {
+        Tensor *tensor = i < 0 ? node->parameters[0] : node->states[i];
+        if (tensor == NULL)
+            continue;
+        next.buffer = lower_buffer(plan->lowering, tensor);
+        point_to(e, prefetches, &next, "next")->lines = true;
+    }
+}
+
 Prefetches contraction_point_ahead(Emission *e, int from) {
     Prefetches prefetches = {.count = 0};
     Side side;
     if (e->plan->tile.form != TILE_BROADCAST)
         return prefetches;
+    if (e->plan->tile.panel && e->plan->tile.row_dim >= 0 && e->rows == e->plan->tile.rows) {
+        point_to_updated(e, &prefetches);
+        return prefetches;
+    }
     if (e->plan->tile.in_parts)
         point_to_next_part(e, &prefetches);
     if (find_next_vectors(e, from, &side))
         point_to(e, &prefetches, &side, "next");
+    if (find_next_rows(e, &side))
+        point_to(e, &prefetches, &side, "next")->far = true;
     if (e->plan->tile.in_parts || !has_stepped_rows(e) || !e->plan->contraction->to_result)
         return prefetches;
     if (find_next_scalars(e, from, &side))
@@ -250,7 +287,30 @@ static void prefetch_vectors(Emission *e, const Side *from, const char *macro) {
     close_blocks(b, opened);
 }
 
+/* Line by line, as many as there are. */
+static void prefetch_lines(Emission *e, const Prefetches *prefetches) {
+    Builder *b = e->b;
+    Expr *step = e->dims[innermost(e)];
+    int64_t lines = ((int64_t)e->columns * e->length + LINE_REALS - 1) / LINE_REALS;
+    Expr *of_row = integer(b, lines);
+    open_if(b, less(b, step, integer(b, lines * e->rows)));
+    for (int i = 0; i < prefetches->count; i++) {
+        const Side *from = &prefetches->list[i].from;
+        Expr *row =
+            times(b, over(b, step, of_row), integer(b, from->coefficient[e->plan->tile.row_dim]));
+        Expr *column = times(b, remainder_of(b, step, of_row), integer(b, LINE_REALS));
+        Expr *offset = plus(b, row, column);
+        Expr *line = load_at(b, from->buffer, 1, &offset);
+        call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &line));
+    }
+    close_blocks(b, 1);
+}
+
 void contraction_prefetch(Emission *e, const Prefetches *prefetches) {
+    if (prefetches->count > 0 && prefetches->list[0].lines) {
+        prefetch_lines(e, prefetches);
+        return;
+    }
     for (int i = 0; i < prefetches->count; i++) {
         const Prefetch *prefetch = &prefetches->list[i];
         for (int k = 0; k < prefetch->count; k++) {

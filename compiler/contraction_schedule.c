@@ -21,7 +21,8 @@
 #define CYCLES_PER_COPIED_ELEMENT 1.5
 #define CYCLES_PER_TRANSPOSED_ELEMENT 0.5 /* by whole vectors */
 #define CYCLES_PER_RESULT 1.0
-#define CYCLES_PER_VECTOR_LANE 0.25 /* a result that is stored in vectors */
+#define CYCLES_PER_TURNED_RESULT 3.5 /* examples are lanes, but far apart in the result */
+#define CYCLES_PER_VECTOR_LANE 0.25  /* a result that is stored in vectors */
 #define CYCLES_PER_LANE_SUM 4.0
 #define SCATTERED_LOAD 1.5 /* loads that touch a line each cost more than loads side by side, */
 #define FAR_LOAD 2.0       /* or a page, which costs more still: their lines push each other out */
@@ -48,7 +49,8 @@ typedef struct StepLoads {
 /* Steps that follow each other read side by side, so that lines are used up. */
 static bool reads_along_reduction(const ContractionPlan *plan, const Side *side) {
     for (int d = 0; d < plan->dim_count; d++)
-        if (plan->dims[d].reduce && plan->dims[d].lanes && side->coefficient[d] == 1)
+        if (plan->dims[d].reduce && (plan->dims[d].lanes || plan->turned) &&
+            side->coefficient[d] == 1)
             return true;
     return false;
 }
@@ -129,8 +131,9 @@ static int weights_read_once(const ContractionPlan *plan, const Tile *tile) {
 }
 
 /* Such a sum with nothing beside it waits for its own additions unless it runs in several chains;
- * but what it reads lies in order, which is what the second level and memory are fastest at. Rows that do not
- * fill vectors run on into the next ones, against zeros in a copy of what they are multiplied by.
+ * but what it reads lies in order, which is what the second level and memory are fastest at. Rows
+ * that do not fill vectors run on into the next ones, against zeros in a copy of what they are
+ * multiplied by.
  */
 static int chain_count(const ContractionPlan *plan, const Tile *tile) {
     int length = plan->lowering->options->vector_length;
@@ -234,6 +237,13 @@ int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile) {
     return -1;
 }
 
+/* Cycles until examples lie side by side that do not in the tensor. */
+static double turning_cycles(const ContractionPlan *plan, const Tile *tile) {
+    const Tensor *examples = plan->side[tile->vector_side].operand->tensor;
+    double elements = (double)examples->elements * plan->lowering->options->max_batch;
+    return plan->turned ? elements * CYCLES_PER_TRANSPOSED_ELEMENT : 0;
+}
+
 /* Cycles for the copies that a tile needs. */
 static double copy_cycles(const ContractionPlan *plan, const Tile *tile) {
     bool pad = tile->form == TILE_DOT &&
@@ -294,7 +304,9 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
     bool along_result = plan->result.coefficient[tile->vector_dim] == 1;
     int64_t row_extent = tile->row_dim >= 0 ? plan->dims[tile->row_dim].extent : 1;
     bool row_is_batch = tile->row_dim >= 0 && plan->dims[tile->row_dim].batch;
-    double result_cycles = along_result ? CYCLES_PER_VECTOR_LANE : CYCLES_PER_RESULT;
+    double result_cycles = along_result   ? CYCLES_PER_VECTOR_LANE
+                           : plan->turned ? CYCLES_PER_TURNED_RESULT
+                                          : CYCLES_PER_RESULT;
     double cycles;
     if (tile->form != TILE_DOT) {
         columns = tile->column_dim >= 0 ? columns : vectors;
@@ -306,7 +318,7 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
     }
     if (streams(plan, tile) && !can_store_vectors(plan, tile))
         cycles *= STREAMED;
-    return cycles + results * result_cycles + copy_cycles(plan, tile);
+    return cycles + results * result_cycles + copy_cycles(plan, tile) + turning_cycles(plan, tile);
 }
 
 /* Rows of weights and of what the optimizer keeps for them lie pages apart: more than a few at a
@@ -354,7 +366,7 @@ static bool is_batch(const ContractionPlan *plan, int d) {
 /* Columns are further vectors along the vector dimension, or, where a layout has blocks of one
  * vector, the next blocks. */
 static bool can_be_column(const ContractionPlan *plan, const Tile *tile, int d) {
-    return d != tile->vector_dim && is_outer(plan, d) && !is_batch(plan, d) &&
+    return d != tile->vector_dim && is_outer(plan, d) && (!is_batch(plan, d) || plan->turned) &&
            plan->side[tile->vector_side].coefficient[d] != 0 &&
            plan->side[!tile->vector_side].coefficient[d] == 0;
 }
@@ -485,6 +497,8 @@ static void try_dot(const ContractionPlan *plan, int d, const TileVisitor *visit
 
 void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visitor) {
     for (int d = 0; d < plan->dim_count; d++) {
+        if (plan->turned && !(plan->dims[d].lanes && plan->dims[plan->dims[d].origin].batch))
+            continue;
         try_broadcast(plan, 0, d, visitor);
         try_broadcast(plan, 1, d, visitor);
         try_dot(plan, d, visitor);

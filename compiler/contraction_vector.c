@@ -90,10 +90,29 @@ static void emit_store(Emission *e, Buffer *sum, bool add) {
     Expr *offset = side_offset(e, &e->plan->result);
     if (tile->column_dim < 0)
         offset = plus(b, offset, times(b, t, integer(b, e->length)));
+    if (e->slot)
+        offset = plus(b, times(b, e->slot, integer(b, contraction_slot_size(e->plan))), offset);
     store_at(b, e->plan->result.buffer, 1, &offset, vector, add);
     restore_dim(e, tile->column_dim, column);
     contraction_close_rows(e, &rows);
     close_blocks(b, opened);
+}
+
+/* The lanes of a block; where they are examples, only those that the batch has. */
+static Expr *open_lanes(Emission *e, int64_t width, Expr *column, int *opened) {
+    Builder *b = e->b;
+    const ContractionPlan *plan = e->plan;
+    int blocks = plan->dims[plan->tile.vector_dim].origin;
+    if (!plan->turned)
+        return open_unless_single(b, LOOP_INDEPENDENT, "lane", width, opened);
+    Expr *block =
+        plan->tile.column_dim == blocks ? plus(b, e->dims[blocks], column) : e->dims[blocks];
+    Expr *left = minus(b, batch_size(b), times(b, block, integer(b, e->length)));
+    Expr *end = minimum(b, left, integer(b, width));
+    Expr *lane = open_range(b, LOOP_INDEPENDENT, "lane", integer(b, 0), end, 1);
+    expect_trips(b, (double)width, false);
+    ++*opened;
+    return lane;
 }
 
 /* Every element of the tile to the node. The inner loop runs along the result's memory. */
@@ -105,14 +124,15 @@ static void emit_epilogue(Emission *e, Buffer *tile) {
     int64_t width = lanes && by_column ? e->length : lanes ? e->lanes : 1;
     bool row_inner = t->row_dim >= 0 && e->plan->result.coefficient[t->row_dim] == 1;
     int opened = 0;
-    Expr *column = by_column ? open_unless_single(b, LOOP_INDEPENDENT, "t", e->columns, &opened) : integer(b, 0);
+    Expr *column = by_column ? open_unless_single(b, LOOP_INDEPENDENT, "t", e->columns, &opened)
+                             : integer(b, 0);
     Rows rows;
     Expr *row, *lane = NULL;
     if (row_inner)
-        lane = open_unless_single(b, LOOP_INDEPENDENT, "lane", width, &opened);
+        lane = open_lanes(e, width, column, &opened);
     row = contraction_open_rows(e, false, &rows, &opened);
     if (!row_inner)
-        lane = open_unless_single(b, LOOP_INDEPENDENT, "lane", width, &opened);
+        lane = open_lanes(e, width, column, &opened);
     Expr *place[2] = {row, plus(b, times(b, column, integer(b, width)), lane)};
     Expr *column_block = columns ? shift_dim(e, t->column_dim, column) : NULL;
     Expr *along = overlap ? plus(b, times(b, column, integer(b, e->spacing)), lane) : lane;
@@ -241,19 +261,27 @@ static bool needs_finish(const ContractionPlan *plan) {
 
 /* The results of these loops become zero; then every part is added to all of them. */
 static void emit_parts(Emission *e, int at) {
+    bool slots = e->plan->tile.slots > 1;
     e->first_part = -1;
-    e->clearing = !e->plan->contraction->accumulate || needs_finish(e->plan);
+    e->clearing = slots || !e->plan->contraction->accumulate || needs_finish(e->plan);
+    if (slots)
+        contraction_open_slots(e);
     if (e->clearing)
         emit_outer(e, at);
     e->clearing = false;
-    int opened = contraction_open_reduced(e, 0, e->first_inner);
+    int opened =
+        slots ? contraction_open_slot_parts(e) : contraction_open_reduced(e, 0, e->first_inner);
     emit_outer(e, at);
     close_blocks(e->b, opened);
+    if (slots)
+        contraction_close_slots(e);
     e->first_part = at;
 }
 
 static void emit_outer(Emission *e, int at) {
     const Tile *tile = &e->plan->tile;
+    if (tile->panel && at == e->first_part)
+        make_panel(e);
     if (tile->in_parts && at == e->first_part) {
         emit_parts(e, at);
         return;
@@ -289,10 +317,10 @@ static void make_result(ContractionPlan *plan) {
     for (int d = 0; d < plan->dim_count; d++)
         plan->result.coefficient[d] *= lanes;
     plan->result.base *= lanes;
-    plan->result.buffer =
-        needs_finish(plan)
-            ? lower_scratch(plan->lowering, "sums", tensor->per_example, tensor->storage * lanes)
-            : lower_buffer(plan->lowering, tensor);
+    int64_t size = (plan->tile.slots > 1 ? plan->tile.slots : lanes) * tensor->storage;
+    plan->result.buffer = needs_finish(plan) || plan->tile.slots > 1
+                              ? lower_scratch(plan->lowering, "sums", tensor->per_example, size)
+                              : lower_buffer(plan->lowering, tensor);
 }
 
 static void emit_finish(Emission *e) {

@@ -513,6 +513,10 @@ static void prepare_nodes(Lowering *lowering) {
     }
 }
 
+int lower_slots(const LowerOptions *options) {
+    return options->threads > 0 ? options->threads : DEFAULT_SLOTS;
+}
+
 Buffer *lower_prepared(const Lowering *lowering, const Node *node, int which) {
     int position = position_in_group(lowering->group, node);
     return lowering->prepared[position * MAX_PREPARED + which];

@@ -37,6 +37,11 @@ typedef struct LowerOptions {
     struct Tuning *tuning; /* --tune; NULL: the models' choices */
 } LowerOptions;
 
+/* Slots that own partial sums and scratch, dealt out to the threads: so many whatever number of
+ * threads runs them, so that this number does not change the results. */
+#define DEFAULT_SLOTS 8
+int lower_slots(const LowerOptions *options);
+
 struct Lowering {
     Builder *builder; /* &kernel->builder */
     Kernel *kernel;

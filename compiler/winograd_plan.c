@@ -21,7 +21,6 @@
     (1 << 21) /* of the third-level cache; behind it all takes twice as long */
 #define PART_REALS (CACHE_REALS / 3) /* of it, for filters that are transformed for all points */
 #define DEFAULT_THREADS 2
-#define DEFAULT_SLOTS 8
 #define MAX_ROWS 28
 #define MAX_COLUMNS 6
 #define LEAST_SLAB 8
@@ -327,7 +326,7 @@ static void try_portions(Search *search) {
     WinogradPlan *plan = &search->plan;
     double inputs = (double)(plan->input_blocks * plan->length);
     double results = (double)(plan->result_blocks * plan->length);
-    int slots = search->options->threads > 0 ? search->options->threads : DEFAULT_SLOTS;
+    int slots = lower_slots(search->options);
     plan->filter_slots = 0;
     double scratch = plan->kind == WINOGRAD_WEIGHT_GRADIENT ? CACHE_REALS : CACHE_REALS / 2;
     try_portion(search, slots, (int64_t)(scratch / slab_reals(plan)));
