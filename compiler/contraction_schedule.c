@@ -189,7 +189,8 @@ Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int
     if (plan->dims[d].batch) {
         blocks.count[1] = rest;
         blocks.size[1] = 1;
-    } else if (rest > 0 && 2 * rest <= block && extent > block && (block + rest) % (2 * unit) == 0) {
+    } else if (rest > 0 && 2 * rest <= block && extent > block &&
+               (block + rest) % (2 * unit) == 0) {
         blocks.count[0]--;
         blocks.count[1] = 2;
         blocks.size[1] = (block + rest) / 2;
@@ -321,12 +322,17 @@ static bool fits_cache(const ContractionPlan *plan, const Tile *tile) {
     return !plan->contraction->step_numbers || tile->rows <= UPDATED_ROWS;
 }
 
-static bool fits_registers(const ContractionPlan *plan, const Tile *tile) {
+/* Registers of what a step loads for several uses: a tile of fewer rows than columns can hold the
+ * scalars of its rows instead of the vectors. */
+static int held_registers(const Tile *tile) {
     int rows = tile->rows * tile->lines;
-    int held = tile->form == TILE_LANES                            ? tile->rows
-               : tile->form == TILE_BROADCAST && rows < tile->columns ? rows
-                                                                      : tile->columns;
-    int needed = tile->rows * tile->lines * tile->columns + held + 1;
+    if (tile->form == TILE_LANES)
+        return tile->rows;
+    return tile->form == TILE_BROADCAST && rows < tile->columns ? rows : tile->columns;
+}
+
+static bool fits_registers(const ContractionPlan *plan, const Tile *tile) {
+    int needed = tile->rows * tile->lines * tile->columns + held_registers(tile) + 1;
     return needed <= plan->lowering->options->registers;
 }
 
