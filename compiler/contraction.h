@@ -135,6 +135,14 @@ typedef struct TileVisitor {
     void *context;
 } TileVisitor;
 void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visitor);
+/* The blocks that a tiled dimension falls into: whole ones, and of another size what remains. A
+ * rest of less than half a block, whose few sums would wait for each other, is shared evenly with
+ * the last whole block where that comes out in `unit`s. Of a batch, what remains goes one by one.
+ */
+typedef struct Blocks {
+    int64_t count[2], size[2];
+} Blocks;
+Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int64_t unit);
 /* Sets what follows from the rest of a tile: in_parts, stored_directly. */
 void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 /* The cheapest tile; form TILE_NONE where no vector form applies. */

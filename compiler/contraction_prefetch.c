@@ -149,9 +149,35 @@ static void point_to_results(Emission *e, Prefetches *prefetches) {
 
 /* ---- Parts of a sum: each step asks for what the same step of the next part will read ---- */
 
+/* Tiles that ask for one line: of more, asking costs more than it saves. */
+#define MOST_READERS 48
+
+/* Whether an index leaves a side in its lines: where it is or within a line, or where a sum brings
+ * it as well, as that over positions brings the taps of a window. */
+static bool stays_in_lines(const ContractionPlan *plan, const Side *side, int d) {
+    bool stays = side->coefficient[d] < LINE_REALS;
+    for (int sum = 0; sum < plan->dim_count; sum++)
+        stays = stays || (plan->dims[sum].reduce && side->coefficient[sum] == side->coefficient[d]);
+    return stays;
+}
+
+/* How many tiles of a part read the same lines of a side. */
+static int64_t count_readers(const Emission *e, const Side *side) {
+    const Tile *tile = &e->plan->tile;
+    int64_t readers = 1;
+    for (int i = 0; i < e->outer_count; i++) {
+        int d = e->outer[i], size = d == tile->row_dim      ? tile->rows
+                                    : d == tile->column_dim ? tile->columns
+                                                            : 1;
+        if (!e->plan->dims[d].share && stays_in_lines(e->plan, side, d))
+            readers *= (e->plan->dims[d].extent + size - 1) / size;
+    }
+    return readers;
+}
+
 static bool find_next_part(const Emission *e, const Side *side, Side *next) {
     if (!lower_is_large(e->plan->lowering, side->operand->tensor) ||
-        side->coefficient[innermost(e)] < LINE_REALS)
+        side->coefficient[innermost(e)] < LINE_REALS || count_readers(e, side) > MOST_READERS)
         return false;
     *next = *side;
     next->base += side->coefficient[e->reduced[e->first_inner - 1]];

@@ -186,43 +186,58 @@ static double step_cycles(const ContractionPlan *plan, const Tile *tile, int row
            loads.vectors * CYCLES_PER_VECTOR;
 }
 
-/* Sum of step cycles over the blocks that a dimension of `extent` falls into. */
-static double blocks_cycles(const ContractionPlan *plan, const Tile *tile, int64_t row_extent,
-                            bool row_is_batch, int64_t column_extent, int lines) {
-    int64_t row_blocks = row_extent / tile->rows, row_rest = row_extent % tile->rows;
-    int64_t column_blocks = column_extent / tile->columns;
-    int column_rest = (int)(column_extent % tile->columns);
-    double sum = 0;
-    for (int rest = 0; rest < 2; rest++) {
-        int columns = rest ? column_rest : tile->columns;
-        double count = rest ? (column_rest > 0) : (double)column_blocks;
-        if (count == 0)
-            continue;
-        sum += count * (double)row_blocks * step_cycles(plan, tile, tile->rows * lines, columns);
-        if (row_rest > 0)
-            sum +=
-                count * (row_is_batch ? (double)row_rest * step_cycles(plan, tile, lines, columns)
-                                      : step_cycles(plan, tile, (int)row_rest * lines, columns));
+Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int64_t unit) {
+    if (d < 0)
+        return (Blocks){{1, 0}, {1, 0}};
+    int64_t extent = plan->dims[d].extent, rest = extent % block;
+    Blocks blocks = {{extent / block, rest > 0}, {block, rest}};
+    if (plan->dims[d].batch) {
+        blocks.count[1] = rest;
+        blocks.size[1] = 1;
+    } else if (rest > 0 && 2 * rest <= block && extent > block &&
+               (block + rest) % (2 * unit) == 0) {
+        blocks.count[0]--;
+        blocks.count[1] = 2;
+        blocks.size[1] = (block + rest) / 2;
     }
-    return sum * (row_rest > 0 ? REMAINDER : 1) * (column_rest > 0 ? REMAINDER : 1);
+    return blocks;
+}
+
+/* The columns of a tile's blocks, in vectors. */
+static Blocks column_blocks(const ContractionPlan *plan, const Tile *tile) {
+    if (tile->form != TILE_BROADCAST || tile->column_dim >= 0)
+        return contraction_blocks(plan, tile->column_dim, tile->columns, 1);
+    int length = plan->lowering->options->vector_length;
+    Blocks blocks =
+        contraction_blocks(plan, tile->vector_dim, (int64_t)tile->columns * length, length);
+    for (int part = 0; part < 2; part++)
+        blocks.size[part] = whole_vectors(blocks.size[part], length);
+    return blocks;
+}
+
+/* Sum of step cycles over the blocks of rows and columns. */
+static double blocks_cycles(const ContractionPlan *plan, const Tile *tile, int64_t lines) {
+    Blocks rows = contraction_blocks(plan, tile->row_dim, tile->rows, 1);
+    Blocks columns = column_blocks(plan, tile);
+    double sum = 0;
+    for (int r = 0; r < 2; r++)
+        for (int c = 0; c < 2; c++) {
+            double count = (double)(rows.count[r] * columns.count[c]);
+            if (count > 0)
+                sum += count *
+                       step_cycles(plan, tile, (int)(rows.size[r] * lines), (int)columns.size[c]);
+        }
+    return sum * (rows.count[1] > 0 ? REMAINDER : 1) * (columns.count[1] > 0 ? REMAINDER : 1);
 }
 
 /* The same for all lines. */
-static double lines_cycles(const ContractionPlan *plan, const Tile *tile, int64_t row_extent,
-                           bool row_is_batch, int64_t column_extent) {
-    if (tile->line_dim < 0)
-        return blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, 1);
-    const PlanDim *line = &plan->dims[tile->line_dim];
-    int64_t rest = line->extent % tile->lines;
-    double sum = (double)(line->extent / tile->lines) *
-                 blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, tile->lines);
-    if (rest == 0)
-        return sum;
-    double last =
-        line->batch
-            ? (double)rest * blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, 1)
-            : blocks_cycles(plan, tile, row_extent, row_is_batch, column_extent, (int)rest);
-    return (sum + last) * REMAINDER;
+static double lines_cycles(const ContractionPlan *plan, const Tile *tile) {
+    Blocks lines = contraction_blocks(plan, tile->line_dim, tile->lines, 1);
+    double sum = 0;
+    for (int part = 0; part < 2; part++)
+        if (lines.count[part] > 0)
+            sum += (double)lines.count[part] * blocks_cycles(plan, tile, lines.size[part]);
+    return sum * (lines.count[1] > 0 ? REMAINDER : 1);
 }
 
 int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile) {
@@ -299,21 +314,13 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
         if (!tiled)
             repeats *= (double)plan->dims[d].extent;
     }
-    int64_t vectors = whole_vectors(plan->dims[tile->vector_dim].extent, length);
-    int64_t columns = tile->column_dim >= 0 ? plan->dims[tile->column_dim].extent : 1;
     bool along_result = plan->result.coefficient[tile->vector_dim] == 1;
-    int64_t row_extent = tile->row_dim >= 0 ? plan->dims[tile->row_dim].extent : 1;
-    bool row_is_batch = tile->row_dim >= 0 && plan->dims[tile->row_dim].batch;
     double result_cycles = along_result   ? CYCLES_PER_VECTOR_LANE
                            : plan->turned ? CYCLES_PER_TURNED_RESULT
                                           : CYCLES_PER_RESULT;
-    double cycles;
-    if (tile->form != TILE_DOT) {
-        columns = tile->column_dim >= 0 ? columns : vectors;
-        cycles = repeats * lines_cycles(plan, tile, row_extent, row_is_batch, columns);
-    } else {
-        cycles =
-            repeats * (double)vectors * lines_cycles(plan, tile, row_extent, row_is_batch, columns);
+    double cycles = repeats * lines_cycles(plan, tile);
+    if (tile->form == TILE_DOT) {
+        cycles *= (double)whole_vectors(plan->dims[tile->vector_dim].extent, length);
         result_cycles += CYCLES_PER_LANE_SUM * (length > 1);
     }
     if (streams(plan, tile) && !can_store_vectors(plan, tile))
@@ -329,9 +336,17 @@ static bool fits_cache(const ContractionPlan *plan, const Tile *tile) {
     return !plan->contraction->step_numbers || tile->rows <= UPDATED_ROWS;
 }
 
+/* Registers of what a step loads for several uses: a tile of fewer rows than columns can hold the
+ * scalars of its rows instead of the vectors. */
+static int held_registers(const Tile *tile) {
+    int rows = tile->rows * tile->lines;
+    if (tile->form == TILE_LANES)
+        return tile->rows;
+    return tile->form == TILE_BROADCAST && rows < tile->columns ? rows : tile->columns;
+}
+
 static bool fits_registers(const ContractionPlan *plan, const Tile *tile) {
-    int held = tile->form == TILE_LANES ? tile->rows : tile->columns;
-    int needed = tile->rows * tile->lines * tile->columns + held + 1;
+    int needed = tile->rows * tile->lines * tile->columns + held_registers(tile) + 1;
     return needed <= plan->lowering->options->registers;
 }
 

@@ -196,42 +196,49 @@ static int vector_spacing(const Emission *e) {
 
 static void emit_outer(Emission *e, int at);
 
+/* Blocks of the batch: what remains goes one by one. */
+static void emit_batch_blocks(Emission *e, int at, int d, int *size, int block) {
+    Builder *b = e->b;
+    const char *letter = e->plan->dims[d].letter;
+    Expr *end = plan_dim_end(e->plan, d);
+    Expr *whole = minus(b, end, remainder_of(b, end, integer(b, block)));
+    *size = block;
+    e->dims[d] = open_range(b, LOOP_INDEPENDENT, letter, integer(b, 0), whole, block);
+    emit_outer(e, at + 1);
+    close_blocks(b, 1);
+    if (block > 1) {
+        *size = 1;
+        e->dims[d] = open_range(b, LOOP_INDEPENDENT, letter, whole, end, 1);
+        emit_outer(e, at + 1);
+        close_blocks(b, 1);
+    }
+}
+
 /* Whole blocks of a tiled dimension, then what remains. `size` points to the Emission's block size.
  */
-static void emit_blocks(Emission *e, int at, int d, int *size, int block) {
+static void emit_blocks(Emission *e, int at, int d, int *size, Blocks blocks) {
     Builder *b = e->b;
-    const PlanDim *dim = &e->plan->dims[d];
-    if (dim->batch) { /* what remains goes one by one */
-        Expr *end = plan_dim_end(e->plan, d);
-        Expr *whole = minus(b, end, remainder_of(b, end, integer(b, block)));
-        *size = block;
-        e->dims[d] = open_range(b, LOOP_INDEPENDENT, dim->letter, integer(b, 0), whole, block);
-        emit_outer(e, at + 1);
-        close_blocks(b, 1);
-        if (block > 1) {
-            *size = 1;
-            e->dims[d] = open_range(b, LOOP_INDEPENDENT, dim->letter, whole, end, 1);
-            emit_outer(e, at + 1);
-            close_blocks(b, 1);
-        }
+    int64_t begin = 0;
+    if (e->plan->dims[d].batch) {
+        emit_batch_blocks(e, at, d, size, (int)blocks.size[0]);
         return;
     }
-    int64_t whole = dim->extent / block * block;
-    *size = block;
-    if (whole == block) {
-        e->dims[d] = integer(b, 0);
+    for (int part = 0; part < 2; part++) {
+        int64_t step = blocks.size[part], end = begin + blocks.count[part] * step;
+        bool loop = blocks.count[part] > 1;
+        if (blocks.count[part] == 0)
+            continue;
+        if (part == 1 && !loop) {
+            begin = start_of_rest(e, d, begin);
+            step = end - begin;
+        }
+        *size = (int)step;
+        e->dims[d] = loop ? open_range(b, LOOP_INDEPENDENT, e->plan->dims[d].letter,
+                                       integer(b, begin), integer(b, end), step)
+                          : integer(b, begin);
         emit_outer(e, at + 1);
-    } else if (whole > 0) {
-        e->dims[d] =
-            open_range(b, LOOP_INDEPENDENT, dim->letter, integer(b, 0), integer(b, whole), block);
-        emit_outer(e, at + 1);
-        close_blocks(b, 1);
-    }
-    if (whole < dim->extent) {
-        int64_t first = start_of_rest(e, d, whole);
-        *size = (int)(dim->extent - first);
-        e->dims[d] = integer(b, first);
-        emit_outer(e, at + 1);
+        close_blocks(b, loop);
+        begin = end;
     }
 }
 
@@ -292,13 +299,14 @@ static void emit_outer(Emission *e, int at) {
     }
     int d = e->outer[at];
     if (tile->form == TILE_BROADCAST && d == tile->vector_dim) {
-        emit_blocks(e, at, d, &e->lanes, tile->columns * e->length);
+        int64_t lanes = (int64_t)tile->columns * e->length;
+        emit_blocks(e, at, d, &e->lanes, contraction_blocks(e->plan, d, lanes, e->length));
     } else if (d == tile->row_dim) {
-        emit_blocks(e, at, d, &e->rows, tile->rows);
+        emit_blocks(e, at, d, &e->rows, contraction_blocks(e->plan, d, tile->rows, 1));
     } else if (d == tile->line_dim) {
-        emit_blocks(e, at, d, &e->lines, tile->lines);
+        emit_blocks(e, at, d, &e->lines, contraction_blocks(e->plan, d, tile->lines, 1));
     } else if (d == tile->column_dim) {
-        emit_blocks(e, at, d, &e->columns, tile->columns);
+        emit_blocks(e, at, d, &e->columns, contraction_blocks(e->plan, d, tile->columns, 1));
     } else {
         int opened = 0;
         e->dims[d] = plan_dim_open(e->plan, LOOP_INDEPENDENT, d, &opened);

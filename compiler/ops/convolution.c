@@ -211,7 +211,8 @@ static Phase phase_of(const Window *window, int axis, int64_t first) {
     return phase;
 }
 
-/* dx at the positions of the given phases. */
+/* dx at the positions of the given phases. Taps are counted from the last one, so that dy is read
+ * forwards: backwards cost a seventh of the peak where a cache line holds two positions. */
 static void lower_phase(Lowering *lowering, const Node *node, int64_t groups, const Phase *phases) {
     Convolution c = convolution_of(node, groups);
     c.at.n = add_dimension(&c.contraction, "n", 0, false);
@@ -231,12 +232,13 @@ static void lower_phase(Lowering *lowering, const Node *node, int64_t groups, co
         AxisMap *dy = &c.contraction.a.axis[AXIS_SPACE + i];
         AxisMap *weight = &c.contraction.b.axis[2 + i];
         AxisMap *dx = &c.contraction.result.axis[AXIS_SPACE + i];
+        int64_t last = phases[i].taps - 1;
         set(dy, c.at.position[i], 1);
-        set(dy, c.at.tap[i], -phases[i].reach);
-        dy->constant = phases[i].shift;
+        set(dy, c.at.tap[i], phases[i].reach);
+        dy->constant = phases[i].shift - last * phases[i].reach;
         dy->divisor = phases[i].divisor;
-        set(weight, c.at.tap[i], phases[i].tap_step);
-        weight->constant = phases[i].first_tap;
+        set(weight, c.at.tap[i], -phases[i].tap_step);
+        weight->constant = phases[i].first_tap + last * phases[i].tap_step;
         set(dx, c.at.position[i], phases[i].step);
         dx->constant = phases[i].first;
     }
