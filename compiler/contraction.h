@@ -137,12 +137,14 @@ typedef struct TileVisitor {
 void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visitor);
 /* The blocks that a tiled dimension falls into: whole ones, and of another size what remains. A
  * rest of less than half a block, whose few sums would wait for each other, is shared evenly with
- * the last whole block where that comes out in `unit`s. Of a batch, what remains goes one by one.
- */
+ * the last whole block where that comes out in `unit`s (0: never). Of a batch, what remains goes one
+ * by one. */
 typedef struct Blocks {
     int64_t count[2], size[2];
 } Blocks;
 Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int64_t unit);
+/* Those of the vector dimension, in elements: packed copies lie in whole blocks. */
+Blocks contraction_vector_blocks(const ContractionPlan *plan, const Tile *tile);
 /* Sets what follows from the rest of a tile: in_parts, stored_directly. */
 void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 /* The cheapest tile; form TILE_NONE where no vector form applies. */

@@ -194,7 +194,7 @@ Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int
     if (plan->dims[d].batch) {
         blocks.count[1] = rest;
         blocks.size[1] = 1;
-    } else if (rest > 0 && 2 * rest <= block && extent > block &&
+    } else if (unit > 0 && rest > 0 && 2 * rest <= block && extent > block &&
                (block + rest) % (2 * unit) == 0) {
         blocks.count[0]--;
         blocks.count[1] = 2;
@@ -203,15 +203,20 @@ Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int
     return blocks;
 }
 
+Blocks contraction_vector_blocks(const ContractionPlan *plan, const Tile *tile) {
+    int64_t length = plan->lowering->options->vector_length;
+    return contraction_blocks(plan, tile->vector_dim, tile->columns * length,
+                              tile->pack ? 0 : length);
+}
+
 /* The columns of a tile's blocks, in vectors. */
 static Blocks column_blocks(const ContractionPlan *plan, const Tile *tile) {
     if (tile->form != TILE_BROADCAST || tile->column_dim >= 0)
         return contraction_blocks(plan, tile->column_dim, tile->columns, 1);
-    int length = plan->lowering->options->vector_length;
-    Blocks blocks =
-        contraction_blocks(plan, tile->vector_dim, (int64_t)tile->columns * length, length);
+    Blocks blocks = contraction_vector_blocks(plan, tile);
     for (int part = 0; part < 2; part++)
-        blocks.size[part] = whole_vectors(blocks.size[part], length);
+        blocks.size[part] =
+            whole_vectors(blocks.size[part], plan->lowering->options->vector_length);
     return blocks;
 }
 

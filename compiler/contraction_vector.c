@@ -299,8 +299,7 @@ static void emit_outer(Emission *e, int at) {
     }
     int d = e->outer[at];
     if (tile->form == TILE_BROADCAST && d == tile->vector_dim) {
-        int64_t lanes = (int64_t)tile->columns * e->length;
-        emit_blocks(e, at, d, &e->lanes, contraction_blocks(e->plan, d, lanes, e->length));
+        emit_blocks(e, at, d, &e->lanes, contraction_vector_blocks(e->plan, tile));
     } else if (d == tile->row_dim) {
         emit_blocks(e, at, d, &e->rows, contraction_blocks(e->plan, d, tile->rows, 1));
     } else if (d == tile->line_dim) {
