@@ -137,8 +137,8 @@ typedef struct TileVisitor {
 void contraction_each_tile(const ContractionPlan *plan, const TileVisitor *visitor);
 /* The blocks that a tiled dimension falls into: whole ones, and of another size what remains. A
  * rest of less than half a block, whose few sums would wait for each other, is shared evenly with
- * the last whole block where that comes out in `unit`s (0: never). Of a batch, what remains goes one
- * by one. */
+ * the last whole block where that comes out in `unit`s (0: never). Of a batch, what remains goes
+ * one by one. */
 typedef struct Blocks {
     int64_t count[2], size[2];
 } Blocks;
