@@ -291,7 +291,8 @@ def interrupted(context, number):
     output = tuning.directory / "out.c"
     process = subprocess.Popen(
         [context.cnnc, "--tune", "--tune-file", tuning.cache, "-o", output, source],
-        env={**os.environ, "CC": str(script), "TMPDIR": str(tuning.temporary)}, stderr=subprocess.PIPE)
+        env={**os.environ, "CC": str(script), "TMPDIR": str(tuning.temporary)}, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # shells let what runs behind them ignore SIGINT
     while not started.exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(number)
