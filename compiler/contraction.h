@@ -149,7 +149,7 @@ Blocks contraction_vector_blocks(const ContractionPlan *plan, const Tile *tile);
 void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 /* The cheapest tile; form TILE_NONE where no vector form applies. */
 Tile contraction_choose_tile(const ContractionPlan *plan);
-/* The tile that --tune asks for; without it the cheapest one (contraction_tune.c). */
+/* The tile that --tune asks for; without it the plan's (contraction_tune.c). */
 Tile contraction_tuned_tile(const ContractionPlan *plan);
 /* The dimension other than its vector_dim whose lanes, a whole vector as those of vector_dim, are
  * side by side in a packed side: -1 where there is none. */

@@ -164,7 +164,7 @@ static void offer_tiles(const ContractionPlan *plan, Question *question) {
 Tile contraction_tuned_tile(const ContractionPlan *plan) {
     Tuning *tuning = plan->lowering->options->tuning;
     if (tuning == NULL)
-        return contraction_choose_tile(plan);
+        return plan->tile;
     Question *question = tuning_ask(tuning, plan->lowering->group, signature(plan));
     if (question->settled != NULL) {
         Tile tile = tile_by_name(plan, question->settled);
@@ -175,5 +175,5 @@ Tile contraction_tuned_tile(const ContractionPlan *plan) {
     if (question->answer_count == 0)
         offer_tiles(plan, question);
     const char *answer = tuning_answer(tuning, question);
-    return answer != NULL ? tile_by_name(plan, answer) : contraction_choose_tile(plan);
+    return answer != NULL ? tile_by_name(plan, answer) : plan->tile;
 }
