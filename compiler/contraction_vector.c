@@ -15,14 +15,6 @@ Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened)
     return index;
 }
 
-Expr *open_unless_single(Builder *b, LoopKind kind, const char *letter, int64_t extent,
-                         int *opened) {
-    if (extent == 1)
-        return integer(b, 0);
-    ++*opened;
-    return open_loop(b, kind, letter, extent);
-}
-
 Expr *shift_dim(Emission *e, int d, Expr *index) {
     if (d < 0)
         return NULL;

@@ -116,6 +116,14 @@ Expr *open_loop(Builder *b, LoopKind kind, const char *letter, int64_t extent) {
     return open_range(b, kind, letter, integer(b, 0), integer(b, extent), 1);
 }
 
+Expr *open_unless_single(Builder *b, LoopKind kind, const char *letter, int64_t extent,
+                         int *opened) {
+    if (extent == 1)
+        return integer(b, 0);
+    ++*opened;
+    return open_loop(b, kind, letter, extent);
+}
+
 Expr *open_batch(Builder *b, LoopKind kind) {
     return open_range(b, kind, "n", integer(b, 0), batch_size(b), 1);
 }

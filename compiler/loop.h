@@ -170,6 +170,9 @@ const char *builder_reserve(Builder *builder, const char *wish);
 
 /* Statements. open_* nest until close(builder, how many). */
 Expr *open_loop(Builder *b, LoopKind kind, const char *letter, int64_t extent);
+/* None where the extent is 1; counts it in *opened. */
+Expr *open_unless_single(Builder *b, LoopKind kind, const char *letter, int64_t extent,
+                         int *opened);
 Expr *open_batch(Builder *b, LoopKind kind); /* n = 0 .. batch-1 */
 Expr *open_range(Builder *b, LoopKind kind, const char *letter, Expr *begin, Expr *end,
                  int64_t step);

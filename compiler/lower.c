@@ -159,13 +159,6 @@ const char *const *axis_letters(int rank) {
     return letters[rank];
 }
 
-static Expr *open_axis(Builder *b, const char *letter, int64_t extent, int *opened) {
-    if (extent == 1)
-        return integer(b, 0);
-    ++*opened;
-    return open_loop(b, LOOP_INDEPENDENT, letter, extent);
-}
-
 Expr *example_blocks(Builder *b, int64_t block) {
     return over(b, plus(b, batch_size(b), integer(b, block - 1)), integer(b, block));
 }
@@ -190,10 +183,10 @@ int open_tensor(Lowering *lowering, const Tensor *tensor, Expr **index) {
         int64_t extent = blocked ? tensor->extent[i] / layout->block : tensor->extent[i];
         if (blocked)
             letter = arena_format(lowering->arena, "%sb", letter);
-        index[i] = open_axis(b, letter, extent, &opened);
+        index[i] = open_unless_single(b, LOOP_INDEPENDENT, letter, extent, &opened);
     }
     if (layout->blocked_axis != NOT_BLOCKED) {
-        Expr *lane = open_axis(b, "lane", layout->block, &opened);
+        Expr *lane = open_unless_single(b, LOOP_INDEPENDENT, "lane", layout->block, &opened);
         Expr **blocked =
             layout->blocked_axis == BATCH_AXIS ? example : &index[layout->blocked_axis];
         *blocked = blocked_index(b, *blocked, lane, layout->block);
@@ -231,7 +224,8 @@ static void clear_axis(Lowering *lowering, Tensor *tensor, int axis, Expr *first
     store_zeros(lowering, tensor, first, before * size);
     if (inner) {
         int opened = 0;
-        Expr *i = open_axis(b, axis_letters(tensor->rank)[axis], extent, &opened);
+        Expr *i = open_unless_single(b, LOOP_INDEPENDENT, axis_letters(tensor->rank)[axis], extent,
+                                     &opened);
         Expr *element = plus(b, first, times(b, plus(b, i, integer(b, before)), integer(b, size)));
         clear_axis(lowering, tensor, axis + 1, element, size / whole_extent(tensor, axis + 1));
         close_blocks(b, opened);
@@ -253,7 +247,8 @@ static void clear_halo(Lowering *lowering, Tensor *tensor) {
         return;
     int opened = 1;
     Expr *example = open_examples(lowering, LOOP_INDEPENDENT, tensor);
-    Expr *channel = open_axis(b, axis_letters(tensor->rank)[0], whole_extent(tensor, 0), &opened);
+    Expr *channel = open_unless_single(b, LOOP_INDEPENDENT, axis_letters(tensor->rank)[0],
+                                       whole_extent(tensor, 0), &opened);
     Expr *map = plus(b, times(b, example, integer(b, whole_extent(tensor, 0))), channel);
     clear_axis(lowering, tensor, 1, times(b, map, integer(b, size)),
                size / whole_extent(tensor, 1));
@@ -511,6 +506,10 @@ static void prepare_nodes(Lowering *lowering) {
         if (evaluated && node->op->prepare && lowering->options->level > 0)
             node->op->prepare(lowering, node, &lowering->prepared[i * MAX_PREPARED]);
     }
+}
+
+int lower_threads(const LowerOptions *options) {
+    return options->threads > 0 ? options->threads : DEFAULT_THREADS;
 }
 
 int lower_slots(const LowerOptions *options) {

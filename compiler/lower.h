@@ -37,6 +37,9 @@ typedef struct LowerOptions {
     struct Tuning *tuning; /* --tune; NULL: the models' choices */
 } LowerOptions;
 
+/* Threads that estimates count with: those of --threads, or a few. */
+#define DEFAULT_THREADS 2
+int lower_threads(const LowerOptions *options);
 /* Slots that own partial sums and scratch, dealt out to the threads: so many whatever number of
  * threads runs them, so that this number does not change the results. */
 #define DEFAULT_SLOTS 8

@@ -145,7 +145,7 @@ static void parallel_block(Block *block, const Builder *builder, const LowerOpti
         Work work = block_work(&alone, builder);
         stmt->next = next;
         stmt->parallel = true;
-        stmt->collapse = choose_collapse(stmt, options->threads > 0 ? options->threads : 2);
+        stmt->collapse = choose_collapse(stmt, lower_threads(options));
         stmt->parallel_work_per_example = work.per_example > 0;
         stmt->parallel_work = work.per_example > 0 ? work.per_example : work.fixed;
     }

@@ -48,7 +48,7 @@ static void multiply_slab(const WinogradEmission *e, const Scratch *scratch,
     Builder *b = e->b;
     Buffer *sums = winograd_declare_sums(e);
     int opened = 0;
-    Expr *block = winograd_open_loop(b, LOOP_SERIAL, "block", product->blocks, &opened);
+    Expr *block = open_unless_single(b, LOOP_SERIAL, "block", product->blocks, &opened);
     if (product->next_from) {
         Expr *share = plus(b, times(b, product->point, integer(b, product->blocks)), block);
         winograd_prefetch_filter_part(e, product->next_from, product->next_part, share);
@@ -70,7 +70,7 @@ static void multiply(WinogradEmission *e, const Scratch *scratch) {
     int64_t size = plan->input_blocks * plan->length * plan->columns * plan->length;
     int opened = 2;
     Expr *point = open_loop(b, e->kind, "point", plan->points);
-    Expr *group = winograd_open_loop(b, e->kind, "group", groups, &opened);
+    Expr *group = open_unless_single(b, e->kind, "group", groups, &opened);
     Expr *slab = winograd_open_slabs(e, e->kind);
     Expr *filters = plus(b, times(b, point, integer(b, winograd_filters_stride(plan))),
                          times(b, group, integer(b, size)));
@@ -93,7 +93,7 @@ static void multiply_by_rows(WinogradEmission *e, Buffer *filters, const Scratch
     int64_t share = units / plan->filter_slots, size = winograd_filter_row_size(plan);
     Expr *slot = open_loop(b, LOOP_INDEPENDENT, "slot", plan->filter_slots);
     int opened = 1;
-    Expr *unit = winograd_open_loop(b, LOOP_SERIAL, "unit", share, &opened);
+    Expr *unit = open_unless_single(b, LOOP_SERIAL, "unit", share, &opened);
     unit = plus(b, times(b, slot, integer(b, share)), unit);
     Expr *groups = integer(b, plan->result_blocks / plan->columns);
     Expr *row = declare(b, "row", TYPE_INDEX, over(b, unit, groups));
@@ -248,7 +248,7 @@ static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_bl
     ResultEmission r = {.e = e, .products = products};
     int opened = 2;
     Expr *slab = winograd_open_slabs(e, e->kind);
-    Expr *block = winograd_open_loop(b, e->kind, "block", blocks, &opened);
+    Expr *block = open_unless_single(b, e->kind, "block", blocks, &opened);
     block = plus(b, first_block, block);
     Expr *i = winograd_open_tiles(e, slab, false);
     TilePlace place = winograd_tile_place(e, slab, i);
@@ -317,7 +317,7 @@ static void convolve_by_groups(WinogradEmission *e, Buffer *filters, const Scrat
     int64_t groups = plan->result_blocks / plan->columns, parts = plan->input_blocks / plan->part;
     int64_t share = (groups + plan->filter_slots - 1) / plan->filter_slots;
     int opened = 0;
-    Expr *slot = winograd_open_loop(b, LOOP_INDEPENDENT, "slot", plan->filter_slots, &opened);
+    Expr *slot = open_unless_single(b, LOOP_INDEPENDENT, "slot", plan->filter_slots, &opened);
     Expr *begin = times(b, slot, integer(b, share));
     Expr *end = plus(b, begin, integer(b, share));
     if (groups % plan->filter_slots != 0)
@@ -327,7 +327,7 @@ static void convolve_by_groups(WinogradEmission *e, Buffer *filters, const Scrat
     if (parts > 1)
         clear_products(e, scratch->products, group);
     int inner = 0;
-    Expr *part = winograd_open_loop(b, LOOP_SERIAL, "part", parts, &inner);
+    Expr *part = open_unless_single(b, LOOP_SERIAL, "part", parts, &inner);
     add_part(e, filters, scratch, slot, group, part);
     close_blocks(b, inner);
     transform_back(e, scratch->products, times(b, group, integer(b, plan->columns)), plan->columns);

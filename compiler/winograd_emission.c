@@ -10,14 +10,6 @@ Expr *winograd_open_unrolled(Builder *b, const char *letter, int64_t extent) {
     return index;
 }
 
-Expr *winograd_open_loop(Builder *b, LoopKind kind, const char *letter, int64_t extent,
-                         int *opened) {
-    if (extent == 1)
-        return integer(b, 0);
-    ++*opened;
-    return open_loop(b, kind, letter, extent);
-}
-
 Expr *winograd_load_vector(Builder *b, Buffer *buffer, int index_count, Expr *const *index) {
     Expr *load = load_at(b, buffer, index_count, index);
     load->type = TYPE_VECTOR;

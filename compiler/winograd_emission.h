@@ -21,9 +21,6 @@ typedef struct WinogradEmission {
 
 /* An unrolled loop over a constant extent. Returns the index. */
 Expr *winograd_open_unrolled(Builder *b, const char *letter, int64_t extent);
-/* A loop over a constant extent; none where that is 1. */
-Expr *winograd_open_loop(Builder *b, LoopKind kind, const char *letter, int64_t extent,
-                         int *opened);
 Expr *winograd_load_vector(Builder *b, Buffer *buffer, int index_count, Expr *const *index);
 
 /* The loop over slots, if any, then that over portions; they set the fields above. The last

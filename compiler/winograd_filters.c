@@ -100,8 +100,8 @@ Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters) {
     f.point_stride = winograd_filters_stride(plan);
     f.to = lower_scratch(e->lowering, "filters", false, plan->points * f.point_stride);
     int opened = 1;
-    Expr *group = winograd_open_loop(b, LOOP_INDEPENDENT, "group", groups, &opened);
-    Expr *t = winograd_open_loop(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
+    Expr *group = open_unless_single(b, LOOP_INDEPENDENT, "group", groups, &opened);
+    Expr *t = open_unless_single(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
     Expr *channel = open_loop(b, LOOP_INDEPENDENT, "c", channels);
     Expr *block = plus(b, scaled(b, group, plan->columns), t);
     transform_filter(&f, block, channel, plus(b, scaled(b, group, channels), channel), t);
@@ -130,7 +130,7 @@ void winograd_transform_filter_part(const WinogradEmission *e, Buffer *filters, 
                         .offset = offset,
                         .point_stride = winograd_filter_part_stride(plan)};
     int opened = 1;
-    Expr *t = winograd_open_loop(b, LOOP_SERIAL, "t", plan->columns, &opened);
+    Expr *t = open_unless_single(b, LOOP_SERIAL, "t", plan->columns, &opened);
     Expr *c = open_loop(b, LOOP_SERIAL, "c", plan->part * plan->length);
     Expr *block = plus(b, scaled(b, group, plan->columns), t);
     Expr *channel = plus(b, scaled(b, first, plan->length), c);
@@ -148,7 +148,7 @@ void winograd_prefetch_filter_part(const WinogradEmission *e, Buffer *filters, E
     Expr *channel =
         scaled(b, remainder_of(b, number, integer(b, parts)), plan->part * plan->length);
     int opened = 1;
-    Expr *t = winograd_open_loop(b, LOOP_SERIAL, "t", plan->columns, &opened);
+    Expr *t = open_unless_single(b, LOOP_SERIAL, "t", plan->columns, &opened);
     Expr *line = open_loop(b, LOOP_SERIAL, "line", lines);
     Expr *block = plus(b, scaled(b, group, plan->columns), t);
     Expr *offset = tap_offset(e, block, channel, channels_of(plan));
@@ -190,7 +190,7 @@ void winograd_transform_filter_row(const WinogradEmission *e, Buffer *filters, E
     for (int k = 0; k < plan->taps; k++)
         factor[k] = declare(b, "g", TYPE_REAL, coefficient_of_row(b, matrix, row, k));
     int opened = 1;
-    Expr *t = winograd_open_loop(b, LOOP_SERIAL, "t", plan->columns, &opened);
+    Expr *t = open_unless_single(b, LOOP_SERIAL, "t", plan->columns, &opened);
     Expr *channel = open_loop(b, LOOP_SERIAL, "c", channels);
     Expr *result = plus(b, scaled(b, group, plan->columns), t);
     FilterEmission f = {.e = e, .from = filters};

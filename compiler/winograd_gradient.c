@@ -48,7 +48,7 @@ static void multiply(WinogradEmission *e, Buffer *inputs, Buffer *taps, Buffer *
     int64_t channels = plan->input_blocks * length;
     int opened = 2;
     Expr *point = open_loop(b, e->kind, "point", plan->points);
-    Expr *group = winograd_open_loop(b, e->kind, "group", groups, &opened);
+    Expr *group = open_unless_single(b, e->kind, "group", groups, &opened);
     Expr *block = open_loop(b, e->kind, "block", plan->input_blocks);
     Expr *c = integer(b, 0);
     if (plan->rows < length) {
@@ -119,9 +119,9 @@ static void transform_back(WinogradEmission *e, Buffer *sums) {
     WeightEmission w = {.e = e, .sums = sums};
     w.gradient = lower_buffer(e->lowering, plan->node->parameter_gradients[0]);
     int opened = 1;
-    Expr *group = winograd_open_loop(b, LOOP_INDEPENDENT, "group",
+    Expr *group = open_unless_single(b, LOOP_INDEPENDENT, "group",
                                      plan->result_blocks / plan->columns, &opened);
-    Expr *t = winograd_open_loop(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
+    Expr *t = open_unless_single(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
     Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", channels);
     Expr *from = plus(b, times(b, group, integer(b, channels)), c);
     from = plus(b, times(b, from, integer(b, plan->columns)), t);

@@ -16,11 +16,10 @@
 #define CYCLES_PER_TURNED 10.0    /* per vector gathered from filters that are transposed */
 #define CYCLES_PER_REGION 10000.0 /* waking the threads and waiting for them */
 #define REALS_PER_CYCLE 2.0       /* from and to what lies behind the second-level cache */
-#define CACHE_REALS (1 << 18)     /* of the second-level cache, for the scratch of a portion */
+#define CACHE_REALS ((double)SECOND_LEVEL_CACHE / sizeof(float)) /* for a portion's scratch */
 #define OUTER_CACHE_REALS                                                                          \
     (1 << 21) /* of the third-level cache; behind it all takes twice as long */
 #define PART_REALS (CACHE_REALS / 3) /* of it, for filters that are transformed for all points */
-#define DEFAULT_THREADS 2
 #define MAX_ROWS 28
 #define MAX_COLUMNS 6
 #define LEAST_SLAB 8
@@ -378,7 +377,7 @@ bool winograd_each_plan(const Lowering *lowering, const Node *node, WinogradKind
                               .node = node,
                               .length = length,
                               .taps = (int)node->layer->window.kernel[0]},
-                     .threads = options->threads > 0 ? options->threads : DEFAULT_THREADS,
+                     .threads = lower_threads(options),
                      .visitor = visitor};
     set_tensors(&search.plan);
     if (!is_blocked(search.plan.input, length) || !is_blocked(search.plan.result, length) ||

@@ -16,20 +16,12 @@ static int64_t lane_count(const Lowering *lowering, const Tensor *tensor) {
     return lanes;
 }
 
-static Expr *open_counted(Builder *b, LoopKind kind, const char *letter, int64_t extent,
-                          int *opened) {
-    if (extent == 1)
-        return integer(b, 0);
-    ++*opened;
-    return open_loop(b, kind, letter, extent);
-}
-
 Channels channels_open(Lowering *lowering, const Tensor *tensor) {
     Channels channels = {.lowering = lowering, .tensor = tensor};
     channels.lanes = lane_count(lowering, tensor);
     channels.block =
-        open_counted(lowering->builder, LOOP_INDEPENDENT, channels.lanes > 1 ? "cb" : "c",
-                     tensor->extent[0] / channels.lanes, &channels.opened);
+        open_unless_single(lowering->builder, LOOP_INDEPENDENT, channels.lanes > 1 ? "cb" : "c",
+                           tensor->extent[0] / channels.lanes, &channels.opened);
     return channels;
 }
 
@@ -58,8 +50,8 @@ static int open_axes(const Channels *channels, LoopKind kind, int first, int end
         opened++;
     }
     for (int axis = first > AXIS_SPACE ? first : AXIS_SPACE; axis < end; axis++)
-        index[axis] = open_counted(b, kind, axis_letters(tensor->rank)[axis - 1],
-                                   tensor->extent[axis - 1], &opened);
+        index[axis] = open_unless_single(b, kind, axis_letters(tensor->rank)[axis - 1],
+                                         tensor->extent[axis - 1], &opened);
     return opened;
 }
 

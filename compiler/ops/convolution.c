@@ -404,7 +404,7 @@ static void bias_gradient_of_examples(Lowering *lowering, const Node *node, Tens
 void lower_bias_gradient(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
     const LowerOptions *options = lowering->options;
     const Tensor *dy = node->dy;
-    int threads = options->threads > 0 ? options->threads : 2;
+    int threads = lower_threads(options);
     bool few_blocks =
         dy->layout.blocked_axis == 0 && dy->extent[0] / dy->layout.block < (int64_t)2 * threads;
     if (dy->layout.blocked_axis == BATCH_AXIS)

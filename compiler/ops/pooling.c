@@ -99,15 +99,10 @@ const char *pooling_letter(const Window *window, int axis) {
 int pooling_open_outputs(Lowering *lowering, const Window *window, int first, int behind,
                          Expr **index) {
     int opened = 0;
-    for (int axis = first; axis < behind; axis++) {
-        Expr *output = integer(lowering->builder, 0);
-        if (window->output[axis] > 1) {
-            output = open_loop(lowering->builder, LOOP_INDEPENDENT, pooling_letter(window, axis),
-                               window->output[axis]);
-            opened++;
-        }
-        index[AXIS_SPACE + axis] = output;
-    }
+    for (int axis = first; axis < behind; axis++)
+        index[AXIS_SPACE + axis] =
+            open_unless_single(lowering->builder, LOOP_INDEPENDENT, pooling_letter(window, axis),
+                               window->output[axis], &opened);
     return opened;
 }
 
