@@ -180,6 +180,25 @@ static void print_function(Printer *p, const char *name, Expr *const *arguments,
     text_add_character(&p->line, ')');
 }
 
+/* name(address, number, ...) */
+static void print_subroutine_call(Printer *p, const Expr *expr) {
+    text_format(&p->line, "%s(", expr->function);
+    p->depth++;
+    for (int i = 0; i < expr->argument_count; i++) {
+        const Expr *argument = expr->argument[i];
+        if (i > 0) {
+            text_add_character(&p->line, ',');
+            print_break(p);
+        }
+        if (argument->kind == EXPR_LOAD)
+            print_address(p, argument->buffer, argument->argument, argument->argument_count);
+        else
+            print_expression(p, argument, PRECEDENCE_LOWEST);
+    }
+    p->depth--;
+    text_add_character(&p->line, ')');
+}
+
 static void print_special_call(Printer *p, const Expr *expr) {
     if (strcmp(expr->function, CALL_RANDOM_ACTIVE) == 0) {
         text_add(&p->line, "random_layers");
@@ -194,6 +213,8 @@ static void print_special_call(Printer *p, const Expr *expr) {
                     expr->argument[1]->buffer->name);
         print_size(p, expr->argument[2]->integer, "(size_t)");
         text_add_character(&p->line, ')');
+    } else if (expr->subroutine != NULL) {
+        print_subroutine_call(p, expr);
     } else if (expr->argument_count == 0) {
         text_add(&p->line, expr->function); /* a constant of the runtime */
     } else {

@@ -39,8 +39,30 @@ static void emit_function_comment(Emitter *emitter, const Function *function) {
     wrap_comment(emitter->out, 0, comment.bytes);
 }
 
+/* Those that are not there yet, and before them what they call. */
+static void emit_subroutines(Emitter *emitter, const KernelUse *caller, NameTable *seen) {
+    for (int i = 0; i < caller->subroutine_count; i++) {
+        const Subroutine *subroutine = caller->subroutines[i];
+        if (name_find(seen, subroutine->name) != NULL)
+            continue;
+        name_put(seen, subroutine->name, emitter);
+        const KernelUse *use = kernel_use(emitter->arena, subroutine->kernel);
+        emit_subroutines(emitter, use, seen);
+        const char *head = arena_format(emitter->arena, "static %s void %s%s {",
+                                        subroutine->copied ? "KERNEL_PART" : "KERNEL",
+                                        subroutine->name, subroutine->parameters);
+        wrap_comment(emitter->out, 0, subroutine->comment);
+        wrap_line(emitter->out, 0, 2 * INDENT_WIDTH, head);
+        print_kernel_body(emitter->out, subroutine->kernel, use, NULL, 1, KERNEL_INDENT);
+        text_add(emitter->out, "}\n\n");
+    }
+}
+
 void emit_kernels(Emitter *emitter) {
     const Kernels *kernels = emitter->input->kernels;
+    NameTable *seen = name_table_create(emitter->arena);
+    for (int i = 0; i < kernels->function_count; i++)
+        emit_subroutines(emitter, kernels->functions[i]->steps[0]->use, seen);
     for (int i = 0; i < kernels->function_count; i++) {
         const Function *function = kernels->functions[i];
         emit_function_comment(emitter, function);

@@ -41,6 +41,15 @@ static void note_buffer(Search *search, const Buffer *buffer) {
     search->changed = true;
 }
 
+static void note_subroutine(Search *search, const Subroutine *subroutine) {
+    KernelUse *use = search->use;
+    for (int i = 0; i < use->subroutine_count; i++)
+        if (strcmp(use->subroutines[i]->name, subroutine->name) == 0)
+            return;
+    ARENA_GROW(search->arena, use->subroutines, use->subroutine_count, use->subroutine_capacity);
+    use->subroutines[use->subroutine_count++] = subroutine;
+}
+
 static void note_expression(Search *search, const Expr *expr) {
     if (expr == NULL)
         return;
@@ -54,6 +63,8 @@ static void note_expression(Search *search, const Expr *expr) {
         search->use->random_key = search->use->random_stream = true;
     if (expr->kind == EXPR_CALL && strcmp(expr->function, CALL_UPDATE) == 0)
         search->use->network = true;
+    if (expr->subroutine != NULL)
+        note_subroutine(search, expr->subroutine);
     for (int i = 0; i < expr->argument_count; i++)
         note_expression(search, expr->argument[i]);
 }

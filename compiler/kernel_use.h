@@ -13,6 +13,8 @@ typedef struct KernelUse {
     const Variable **variables; /* those that are read */
     int buffer_count, buffer_capacity;
     const Buffer **buffers; /* parameters and local arrays that are read or written */
+    int subroutine_count, subroutine_capacity;
+    const Subroutine **subroutines; /* those that are called */
 } KernelUse;
 
 KernelUse *kernel_use(Arena *arena, const Kernel *kernel);

@@ -84,8 +84,9 @@ struct Expr {
     double number;
     Variable *variable;
     Buffer *buffer;
-    int operation;        /* UnaryOperator or BinaryOperator */
-    const char *function; /* EXPR_CALL */
+    int operation;                       /* UnaryOperator or BinaryOperator */
+    const char *function;                /* EXPR_CALL */
+    const struct Subroutine *subroutine; /* EXPR_CALL of one (lower.h): loads stand for addresses */
     int argument_count; /* operands of any kind; a load has one per array axis (1 for parameters) */
     Expr *argument[MAX_CALL_ARGUMENTS];
 };

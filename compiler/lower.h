@@ -26,6 +26,15 @@ typedef struct Kernel {
     Builder builder;
 } Kernel;
 
+/* A function of the emitted file that kernels call: code that many of them have. Those of one name
+ * are one. */
+typedef struct Subroutine {
+    const char *name, *parameters; /* "(const real *from, ...)" */
+    const char *comment;           /* that goes before it */
+    Kernel *kernel;                /* its body; no parameters */
+    bool copied;                   /* into each kernel, with the numbers that it is called with */
+} Subroutine;
+
 typedef struct LowerOptions {
     int level;          /* 0: plain loops, sums in double; 1: vector and parallel loops */
     int vector_length;  /* reals in a vector of the target; 1: no vectors */

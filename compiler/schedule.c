@@ -104,10 +104,14 @@ static Stmt *perfectly_nested(const Stmt *outer, const Stmt *inner) {
     return next;
 }
 
+static bool calls_subroutine(const Stmt *stmt) {
+    return stmt->kind == STMT_CALL && stmt->value->subroutine != NULL;
+}
+
 static bool contains_loop(const Block *block) {
     for (const Stmt *stmt = block->first; stmt; stmt = stmt->next)
-        if (stmt->kind == STMT_FOR || stmt->kind == STMT_ARRAY || contains_loop(&stmt->body) ||
-            contains_loop(&stmt->otherwise))
+        if (stmt->kind == STMT_FOR || stmt->kind == STMT_ARRAY || calls_subroutine(stmt) ||
+            contains_loop(&stmt->body) || contains_loop(&stmt->otherwise))
             return true;
     return false;
 }

@@ -122,21 +122,14 @@ typedef struct ResultEmission {
     Buffer *tile;
 } ResultEmission;
 
-static Expr *product_vector(void *context, Expr *row, Expr *column) {
-    const ResultEmission *r = context;
+static void transform_products(const ResultEmission *r) {
     const WinogradPlan *plan = r->e->plan;
     Builder *b = r->e->b;
-    Expr *point = plus(b, times(b, row, integer(b, plan->extent)), column);
-    int64_t stride = winograd_point_stride(plan->result_blocks * plan->slab * plan->length);
-    Expr *offset = plus(b, r->from, times(b, point, integer(b, stride)));
-    return winograd_load_vector(b, r->products, 1, &offset);
-}
-
-static void tile_vector(void *context, Expr *row, Expr *column, Expr *value) {
-    const ResultEmission *r = context;
-    Builder *b = r->e->b;
-    Expr *place[2] = {plus(b, times(b, row, integer(b, r->e->plan->step)), column), integer(b, 0)};
-    store_at(b, r->tile, 2, place, value, false);
+    int64_t point = winograd_point_stride(plan->result_blocks * plan->slab * plan->length);
+    Expr *origin[2] = {integer(b, 0), integer(b, 0)};
+    WinogradVectors from = {load_at(b, r->products, 1, &r->from), plan->extent * point, point};
+    WinogradVectors to = {load_at(b, r->tile, 2, origin), plan->step * plan->length, plan->length};
+    winograd_transform(r->e, &r->e->matrices.output, &from, &to);
 }
 
 /* A loop over the elements of a tile that the result has along one axis, or over windows of
@@ -256,11 +249,9 @@ static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_bl
         winograd_slab_offset(e, &(WinogradPlace){slab, integer(b, 0), block}, plan->result_blocks);
     r.from = declare(b, "from", TYPE_INDEX, plus(b, first, times(b, i, integer(b, plan->length))));
     prefetch_results(&r, &place, block);
-    Buffer *half = winograd_declare_half(b, &e->matrices.output);
-    winograd_first_half(b, &e->matrices.output, half, product_vector, &r);
     int64_t extent[2] = {(int64_t)plan->step * plan->step, plan->length};
     r.tile = declare_array(b, "result", TYPE_REAL, 2, extent);
-    winograd_second_half(b, &e->matrices.output, half, tile_vector, &r);
+    transform_products(&r);
     const Node *reader = lower_window_node(e->lowering);
     if (reader)
         hand_over_windows(&r, reader, &place, block);

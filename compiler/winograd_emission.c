@@ -129,67 +129,6 @@ TilePlace winograd_tile_ahead(WinogradEmission *e, const TilePlace *current) {
     return place_of_tile(e, minimum(b, plus(b, current->number, integer(b, TILES_AHEAD)), last));
 }
 
-/* ---- Transforms ---- */
-
-static Expr *add_product(Builder *b, Expr *sum, Expr *x, Rational coefficient) {
-    double factor = rational_value(coefficient);
-    if (sum == NULL)
-        return factor == -1 ? negated(b, x) : times(b, number(b, factor), x);
-    if (factor < 0)
-        return minus(b, sum, times(b, number(b, -factor), x));
-    return plus(b, sum, times(b, number(b, factor), x));
-}
-
-void winograd_emit_linear(Builder *b, const RationalMatrix *matrix, Expr *const *x, Expr **y) {
-    LinearProgram program = linear_program(matrix);
-    Expr *value[WINOGRAD_MAX + MAX_LINEAR_STEPS];
-    for (int i = 0; i < program.input_count; i++)
-        value[i] = x[i];
-    for (int i = 0; i < program.step_count; i++) {
-        const LinearStep *step = &program.steps[i];
-        Expr *sum = NULL;
-        for (int t = 0; t < step->term_count; t++)
-            sum = add_product(b, sum, value[step->terms[t].value], step->terms[t].coefficient);
-        if (step->row >= 0)
-            y[step->row] = sum;
-        else
-            value[program.input_count + i] = declare(b, "part", TYPE_VECTOR, sum);
-    }
-}
-
-Buffer *winograd_declare_half(Builder *b, const RationalMatrix *matrix) {
-    int64_t extent[2] = {matrix->rows, matrix->columns};
-    return declare_array(b, "half", TYPE_VECTOR, 2, extent);
-}
-
-void winograd_first_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
-                         WinogradSource *source, void *context) {
-    Expr *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
-    Expr *column = open_loop(b, LOOP_SERIAL, "j", matrix->columns);
-    for (int row = 0; row < matrix->columns; row++)
-        x[row] = declare(b, "x", TYPE_VECTOR, source(context, integer(b, row), column));
-    winograd_emit_linear(b, matrix, x, y);
-    for (int row = 0; row < matrix->rows; row++) {
-        Expr *place[2] = {integer(b, row), column};
-        store_at(b, half, 2, place, y[row], false);
-    }
-    close_blocks(b, 1);
-}
-
-void winograd_second_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
-                          WinogradSink *sink, void *context) {
-    Expr *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
-    Expr *row = open_loop(b, LOOP_SERIAL, "i", matrix->rows);
-    for (int column = 0; column < matrix->columns; column++) {
-        Expr *place[2] = {row, integer(b, column)};
-        x[column] = declare(b, "x", TYPE_VECTOR, load_at(b, half, 2, place));
-    }
-    winograd_emit_linear(b, matrix, x, y);
-    for (int column = 0; column < matrix->rows; column++)
-        sink(context, row, integer(b, column), y[column]);
-    close_blocks(b, 1);
-}
-
 /* ---- Tiles of a tensor ---- */
 
 typedef struct CutEmission {
@@ -221,23 +160,6 @@ static void border_place(const CutEmission *c, Expr *row, Expr *column, Expr **p
     Builder *b = c->e->b;
     place[0] = plus(b, scaled(b, row, c->cut->matrix->columns), column);
     place[1] = integer(b, 0);
-}
-
-static Expr *border_vector(void *context, Expr *row, Expr *column) {
-    const CutEmission *c = context;
-    Expr *place[2];
-    border_place(c, row, column, place);
-    return winograd_load_vector(c->e->b, c->border, 2, place);
-}
-
-static void scratch_vector(void *context, Expr *row, Expr *column, Expr *value) {
-    const CutEmission *c = context;
-    const WinogradPlan *plan = c->e->plan;
-    Builder *b = c->e->b;
-    Expr *point = plus(b, scaled(b, row, plan->extent), column);
-    int64_t stride = slab_point_stride(c->e, c->cut->blocks);
-    Expr *offset = plus(b, c->to, scaled(b, point, stride));
-    store_at(b, c->cut->to, 1, &offset, value, false);
 }
 
 /* Whether tiles leave what counts of the tensor, or the batch. */
@@ -305,14 +227,22 @@ static void prefetch_tile(CutEmission *c, const TilePlace *current, Expr *block)
 }
 
 static void cut_tile(CutEmission *c, const TilePlace *place) {
-    Builder *b = c->e->b;
+    WinogradEmission *e = c->e;
+    Builder *b = e->b;
     const RationalMatrix *matrix = c->cut->matrix;
     bool border = has_border(c);
     if (border)
         fill_border(c, place);
-    Buffer *half = winograd_declare_half(b, matrix);
-    winograd_first_half(b, matrix, half, border ? border_vector : tensor_vector, c);
-    winograd_second_half(b, matrix, half, scratch_vector, c);
+    int64_t length = e->plan->length, point = slab_point_stride(e, c->cut->blocks);
+    WinogradVectors from = {.row = row_extent(c->cut->tensor) * length, .column = length};
+    WinogradVectors to = {.row = e->plan->extent * point, .column = point};
+    Expr *origin[2] = {integer(b, 0), integer(b, 0)};
+    if (border)
+        from.row = matrix->columns * length;
+    from.first = border ? load_at(b, c->border, 2, origin)
+                        : load_at(b, lower_buffer(e->lowering, c->cut->tensor), 1, &c->from);
+    to.first = load_at(b, c->cut->to, 1, &c->to);
+    winograd_transform(e, matrix, &from, &to);
 }
 
 /* The tiles of a slab that the batch has. */

@@ -55,16 +55,16 @@ TilePlace winograd_tile_ahead(WinogradEmission *e, const TilePlace *current);
 /* y = matrix * x as straight-line code. */
 void winograd_emit_linear(Builder *b, const RationalMatrix *matrix, Expr *const *x, Expr **y);
 
-/* matrix * X * matrix^T for a tile X of vectors that `source` gives; `sink` takes the elements. */
-typedef Expr *WinogradSource(void *context, Expr *row, Expr *column);
-typedef void WinogradSink(void *context, Expr *row, Expr *column, Expr *value);
-/* The first half, matrix * X, into an array that second half reads. `inputs` are the rows and
- * columns of X. */
-Buffer *winograd_declare_half(Builder *b, const RationalMatrix *matrix);
-void winograd_first_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
-                         WinogradSource *source, void *context);
-void winograd_second_half(Builder *b, const RationalMatrix *matrix, Buffer *half,
-                          WinogradSink *sink, void *context);
+/* A tile of vectors: the first one as a load of its first element, and how far apart rows and
+ * columns lie, in reals. */
+typedef struct WinogradVectors {
+    Expr *first;
+    int64_t row, column;
+} WinogradVectors;
+/* to = matrix * X * matrix^T for the tile X that lies in `from`; the matrix is one of e's
+ * (winograd_function.c). */
+void winograd_transform(const WinogradEmission *e, const RationalMatrix *matrix,
+                        const WinogradVectors *from, const WinogradVectors *to);
 
 /* Of the tiles of the last slab that the batch lacks. */
 typedef enum MissingTiles {

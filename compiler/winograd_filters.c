@@ -32,14 +32,6 @@ static Expr *filter_tap(void *context, Expr *row, Expr *column) {
     return winograd_load_vector(b, f->from, 1, &offset);
 }
 
-static void filter_point(void *context, Expr *row, Expr *column, Expr *value) {
-    const FilterEmission *f = context;
-    Builder *b = f->e->b;
-    Expr *point = plus(b, scaled(b, row, f->e->plan->extent), column);
-    Expr *offset = plus(b, f->place, scaled(b, point, f->point_stride));
-    store_at(b, f->to, 1, &offset, value, false);
-}
-
 int64_t winograd_filters_stride(const WinogradPlan *plan) {
     return winograd_point_stride(plan->result_blocks * channels_of(plan) * plan->length);
 }
@@ -82,14 +74,15 @@ Buffer *winograd_filters(const WinogradEmission *e) {
 static void transform_filter(FilterEmission *f, Expr *block, Expr *channel, Expr *place, Expr *t) {
     const WinogradEmission *e = f->e;
     const WinogradPlan *plan = e->plan;
-    const RationalMatrix *matrix = &e->matrices.filter;
     Builder *b = e->b;
     f->first = declare(b, "from", TYPE_INDEX, tap_offset(e, block, channel, channels_of(plan)));
     place = plus(b, scaled(b, place, plan->columns), t);
     f->place = declare(b, "to", TYPE_INDEX, plus(b, f->offset, scaled(b, place, plan->length)));
-    Buffer *half = winograd_declare_half(b, matrix);
-    winograd_first_half(b, matrix, half, filter_tap, f);
-    winograd_second_half(b, matrix, half, filter_point, f);
+    WinogradVectors taps = {load_at(b, f->from, 1, &f->first), plan->taps * plan->length,
+                            plan->length};
+    WinogradVectors points = {load_at(b, f->to, 1, &f->place), plan->extent * f->point_stride,
+                              f->point_stride};
+    winograd_transform(e, &e->matrices.filter, &taps, &points);
 }
 
 Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters) {

@@ -88,36 +88,11 @@ static void multiply(WinogradEmission *e, Buffer *inputs, Buffer *taps, Buffer *
 
 /* ---- The gradient from the sums ---- */
 
-typedef struct WeightEmission {
-    WinogradEmission *e;
-    Buffer *sums, *gradient;
-    Expr *from, *to;
-} WeightEmission;
-
-static Expr *sum_vector(void *context, Expr *row, Expr *column) {
-    const WeightEmission *w = context;
-    const WinogradPlan *plan = w->e->plan;
-    Builder *b = w->e->b;
-    Expr *point = plus(b, times(b, row, integer(b, plan->extent)), column);
-    Expr *offset = plus(b, w->from, times(b, point, integer(b, sums_stride(plan))));
-    return winograd_load_vector(b, w->sums, 1, &offset);
-}
-
-static void weight_vector(void *context, Expr *row, Expr *column, Expr *value) {
-    const WeightEmission *w = context;
-    const WinogradPlan *plan = w->e->plan;
-    Builder *b = w->e->b;
-    Expr *tap = plus(b, times(b, row, integer(b, plan->taps)), column);
-    Expr *offset = plus(b, w->to, times(b, tap, integer(b, plan->length)));
-    store_at(b, w->gradient, 1, &offset, value, false);
-}
-
 static void transform_back(WinogradEmission *e, Buffer *sums) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t channels = plan->input_blocks * plan->length;
-    WeightEmission w = {.e = e, .sums = sums};
-    w.gradient = lower_buffer(e->lowering, plan->node->parameter_gradients[0]);
+    Buffer *gradient = lower_buffer(e->lowering, plan->node->parameter_gradients[0]);
     int opened = 1;
     Expr *group = open_unless_single(b, LOOP_INDEPENDENT, "group",
                                      plan->result_blocks / plan->columns, &opened);
@@ -125,14 +100,16 @@ static void transform_back(WinogradEmission *e, Buffer *sums) {
     Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", channels);
     Expr *from = plus(b, times(b, group, integer(b, channels)), c);
     from = plus(b, times(b, from, integer(b, plan->columns)), t);
-    w.from = declare(b, "from", TYPE_INDEX, times(b, from, integer(b, plan->length)));
+    from = declare(b, "from", TYPE_INDEX, times(b, from, integer(b, plan->length)));
     Expr *block = plus(b, times(b, group, integer(b, plan->columns)), t);
     Expr *to = plus(b, times(b, block, integer(b, channels)), c);
     int64_t filter = (int64_t)plan->taps * plan->taps * plan->length;
-    w.to = declare(b, "to", TYPE_INDEX, times(b, to, integer(b, filter)));
-    Buffer *half = winograd_declare_half(b, &e->matrices.output);
-    winograd_first_half(b, &e->matrices.output, half, sum_vector, &w);
-    winograd_second_half(b, &e->matrices.output, half, weight_vector, &w);
+    to = declare(b, "to", TYPE_INDEX, times(b, to, integer(b, filter)));
+    int64_t point = sums_stride(plan);
+    WinogradVectors products = {load_at(b, sums, 1, &from), plan->extent * point, point};
+    WinogradVectors weights = {load_at(b, gradient, 1, &to), plan->taps * plan->length,
+                               plan->length};
+    winograd_transform(e, &e->matrices.output, &products, &weights);
     close_blocks(b, opened);
 }
 

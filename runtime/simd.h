@@ -22,6 +22,14 @@
 #define KERNEL
 #endif
 
+/* And this before a part that several kernels have, each its own copy with the numbers that it is
+ * called with. */
+#if defined(__GNUC__)
+#define KERNEL_PART inline __attribute__((always_inline))
+#else
+#define KERNEL_PART inline
+#endif
+
 #if defined(VECTOR_LENGTH) && VECTOR_LENGTH == 1
 
 typedef real vector;
