@@ -66,7 +66,8 @@ typedef struct Tile {
     bool in_parts;
     bool sums_lanes_last; /* in_parts, DOT: a result is a vector until all parts are added up */
     int slots; /* > 1: in_parts; the parts are dealt out to so many slots, each with sums of its
-                  own, which are added up in their order: the results are too few for the threads */
+                  own, which are added up in their order: the results are too few for the threads,
+                  or every block of examples is to be read by one thread */
     bool stored_directly; /* sums go from registers to the result, which nothing follows */
     double cycles;        /* estimate for the largest batch */
 } Tile;
@@ -89,6 +90,8 @@ bool contraction_split_blocks(ContractionPlan *plan);
 /* Splits dimension d into itself, of extent/factor, and a part of extent `factor` behind it.
  * Returns the index of that part. The factor divides the extent. To be called before sides. */
 int contraction_split(ContractionPlan *plan, int d, int64_t factor);
+/* Reals from the sums of one of the tile's slots to those of the next. */
+int64_t contraction_slot_size(const ContractionPlan *plan);
 /* Where the loop over a plan's dimension ends. */
 Expr *plan_dim_end(const ContractionPlan *plan, int d);
 /* Opens it; counts it in *opened unless its extent is 1. */
