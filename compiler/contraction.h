@@ -148,6 +148,9 @@ typedef struct Blocks {
 Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int64_t unit);
 /* Those of the vector dimension, in elements: packed copies lie in whole blocks. */
 Blocks contraction_vector_blocks(const ContractionPlan *plan, const Tile *tile);
+/* The part of all terms that is left without those that are padding for a whole block of the tile
+ * (contraction_clip.c). */
+double contraction_clipped_share(const ContractionPlan *plan, const Tile *tile);
 /* Sets what follows from the rest of a tile: in_parts, stored_directly. */
 void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 /* The cheapest tile; form TILE_NONE where no vector form applies. */
