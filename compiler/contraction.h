@@ -66,7 +66,8 @@ typedef struct Tile {
     bool in_parts;
     bool sums_lanes_last; /* in_parts, DOT: a result is a vector until all parts are added up */
     int slots; /* > 1: in_parts; the parts are dealt out to so many slots, each with sums of its
-                  own, which are added up in their order: the results are too few for the threads */
+                  own, which are added up in their order: the results are too few for the threads,
+                  or every block of examples is to be read by one thread */
     bool stored_directly; /* sums go from registers to the result, which nothing follows */
     double cycles;        /* estimate for the largest batch */
 } Tile;
@@ -89,6 +90,8 @@ bool contraction_split_blocks(ContractionPlan *plan);
 /* Splits dimension d into itself, of extent/factor, and a part of extent `factor` behind it.
  * Returns the index of that part. The factor divides the extent. To be called before sides. */
 int contraction_split(ContractionPlan *plan, int d, int64_t factor);
+/* Reals from the sums of one of the tile's slots to those of the next. */
+int64_t contraction_slot_size(const ContractionPlan *plan);
 /* Where the loop over a plan's dimension ends. */
 Expr *plan_dim_end(const ContractionPlan *plan, int d);
 /* Opens it; counts it in *opened unless its extent is 1. */
@@ -145,6 +148,9 @@ typedef struct Blocks {
 Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int64_t unit);
 /* Those of the vector dimension, in elements: packed copies lie in whole blocks. */
 Blocks contraction_vector_blocks(const ContractionPlan *plan, const Tile *tile);
+/* The part of all terms that is left without those that are padding for a whole block of the tile
+ * (contraction_clip.c). */
+double contraction_clipped_share(const ContractionPlan *plan, const Tile *tile);
 /* Sets what follows from the rest of a tile: in_parts, stored_directly. */
 void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 /* The cheapest tile; form TILE_NONE where no vector form applies. */

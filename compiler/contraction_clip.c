@@ -39,8 +39,8 @@ static bool clips_axis(const ContractionPlan *plan, const Operand *operand, int 
     return clip->outer >= 0;
 }
 
-static bool find_clip(const ContractionPlan *plan, int d, Clip *clip) {
-    bool in_steps = plan->dims[d].batch || d == plan->tile.vector_dim;
+static bool find_clip(const ContractionPlan *plan, const Tile *tile, int d, Clip *clip) {
+    bool in_steps = plan->dims[d].batch || d == tile->vector_dim;
     for (int s = 0; s < 2 && !in_steps; s++) {
         const Operand *operand = plan->side[s].operand;
         for (int axis = operand->tensor->per_example; axis < operand_axis_count(operand); axis++)
@@ -68,21 +68,52 @@ static void axis_bounds(const Clip *clip, int64_t first, int64_t count, int64_t 
     *high = start + (reach > 0 ? reach : 0);
 }
 
-/* Trips on average of the loop over d if it is clipped for each block of the tile. */
-static double average_trips(const ContractionPlan *plan, const Clip *clip, int d) {
-    const Tile *tile = &plan->tile;
-    int64_t count = span(tile, clip->outer, tile->rows, tile->lines, tile->columns,
-                         (int64_t)tile->columns * plan->lowering->options->vector_length);
-    int64_t trips = 0, blocks = 0, extent = plan->dims[d].extent, low, high;
-    for (int64_t first = 0; first < plan->dims[clip->outer].extent; first += count, blocks++) {
-        axis_bounds(clip, first, count, &low, &high);
-        int64_t begin = clip->step < 0 ? low - (clip->extent - 1) : -high;
-        int64_t end = clip->step < 0 ? high + 1 : clip->extent - low;
-        begin = begin > 0 ? begin : 0;
-        end = end < extent ? end : extent;
-        trips += end > begin ? end - begin : 0;
-    }
-    return (double)trips / (double)blocks;
+/* The blocks of an outer dimension. */
+static Blocks outer_blocks(const ContractionPlan *plan, const Tile *tile, int d) {
+    if (d == tile->vector_dim)
+        return contraction_vector_blocks(plan, tile);
+    return contraction_blocks(plan, d,
+                              (int)span(tile, d, tile->rows, tile->lines, tile->columns, 1), 1);
+}
+
+/* Trips of the loop over d for a block of the outer dimension. */
+static int64_t block_trips(const ContractionPlan *plan, const Clip *clip, int d, int64_t first,
+                           int64_t count) {
+    int64_t extent = plan->dims[d].extent, low, high;
+    axis_bounds(clip, first, count, &low, &high);
+    int64_t begin = clip->step < 0 ? low - (clip->extent - 1) : -high;
+    int64_t end = clip->step < 0 ? high + 1 : clip->extent - low;
+    begin = begin > 0 ? begin : 0;
+    end = end < extent ? end : extent;
+    return end > begin ? end - begin : 0;
+}
+
+/* Those on average if it is clipped for each block of the tile; `by_size`: for each element. */
+static double average_trips(const ContractionPlan *plan, const Tile *tile, const Clip *clip, int d,
+                            bool by_size) {
+    Blocks blocks = outer_blocks(plan, tile, clip->outer);
+    int64_t trips = 0, count = 0, first = 0;
+    for (int part = 0; part < 2; part++)
+        for (int64_t i = 0; i < blocks.count[part]; i++, first += blocks.size[part]) {
+            int64_t weight = by_size ? blocks.size[part] : 1;
+            trips += weight * block_trips(plan, clip, d, first, blocks.size[part]);
+            count += weight;
+        }
+    return (double)trips / (double)count;
+}
+
+static bool clips(const ContractionPlan *plan, const Tile *tile, int d, Clip *clip) {
+    double most = (1 - LEAST_SHARE) * (double)plan->dims[d].extent;
+    return find_clip(plan, tile, d, clip) && average_trips(plan, tile, clip, d, false) <= most;
+}
+
+double contraction_clipped_share(const ContractionPlan *plan, const Tile *tile) {
+    double share = 1;
+    Clip clip;
+    for (int d = 0; d < plan->dim_count; d++)
+        if (plan->dims[d].reduce && clips(plan, tile, d, &clip))
+            share *= average_trips(plan, tile, &clip, d, true) / (double)plan->dims[d].extent;
+    return share;
 }
 
 /* Whichever of an index and a constant is larger, or smaller. */
@@ -113,7 +144,7 @@ static void clip_dim(Emission *e, int d, const Clip *clip) {
             declare(b, arena_format(b->arena, "%s_begin", letter), TYPE_INDEX, range->begin);
     if (range->end->kind != EXPR_INTEGER)
         range->end = declare(b, arena_format(b->arena, "%s_end", letter), TYPE_INDEX, range->end);
-    range->trips = average_trips(e->plan, clip, d);
+    range->trips = average_trips(e->plan, &e->plan->tile, clip, d, false);
 }
 
 void contraction_clip(Emission *e) {
@@ -121,8 +152,7 @@ void contraction_clip(Emission *e) {
         int d = e->reduced[i];
         Clip clip;
         e->clipped[d] = (Range){NULL, NULL, 0};
-        if (find_clip(e->plan, d, &clip) &&
-            average_trips(e->plan, &clip, d) <= (1 - LEAST_SHARE) * (double)e->plan->dims[d].extent)
+        if (clips(e->plan, &e->plan->tile, d, &clip))
             clip_dim(e, d, &clip);
     }
 }

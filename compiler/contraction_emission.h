@@ -75,12 +75,13 @@ Buffer *contraction_emit_sums(Emission *e, int from);
 void contraction_clear(Emission *e, Buffer *buffer, int64_t columns, bool unroll);
 
 /* The loop over the slots of a sum, within it that over a slot's parts (returns how many loops it
- * opens), and behind it what adds all slots up in the result (contraction_slots.c). */
+ * opens), and behind it what adds all slots up in the result; not where lanes are summed up first
+ * (contraction_slots.c). */
 void contraction_open_slots(Emission *e);
 int contraction_open_slot_parts(Emission *e);
 void contraction_close_slots(Emission *e);
-/* Reals from the sums of one slot to those of the next. */
-int64_t contraction_slot_size(const ContractionPlan *plan);
+/* A new variable: the sum over all slots of the vectors at an offset. */
+Expr *contraction_slots_total(Emission *e, const char *name, Expr *offset);
 
 /* Leaves out terms that are padding for the whole tile: fills e->clipped (contraction_clip.c). */
 void contraction_clip(Emission *e);

@@ -123,6 +123,18 @@ static int choose_slots(const ContractionPlan *plan) {
     return usable && bytes <= SLOT_BYTES && parts >= 2 * slots ? slots : 1;
 }
 
+/* Blocks of examples are dealt out, as far as there is room: so threads read what they made. */
+static int choose_example_slots(const ContractionPlan *plan) {
+    double bytes = (double)contraction_slot_size(plan) * sizeof(float);
+    int64_t blocks = 1;
+    for (int d = 0; d < plan->dim_count; d++)
+        blocks = plan->dims[d].reduce && plan->dims[d].batch ? plan->dims[d].extent : blocks;
+    int64_t slots = largest_divisor(blocks, lower_slots(plan->lowering->options));
+    while (slots > 1 && (double)slots * bytes > SLOT_BYTES)
+        slots = largest_divisor(blocks, slots - 1);
+    return (int)slots;
+}
+
 /* Shares of the results for the threads, or slots where these would be uneven. */
 static void split_evenly(ContractionPlan *plan) {
     int length = plan->lowering->options->vector_length;
@@ -160,6 +172,7 @@ static void split_sums(ContractionPlan *plan) {
             d != tile->line_dim)
             made = split_shares(plan, &split, 1, shares);
     }
+    tile->slots = choose_example_slots(plan);
 }
 
 #define PANEL_REALS 64          /* of a row, at the least */

@@ -328,7 +328,9 @@ static double estimate(const ContractionPlan *plan, const Tile *tile) {
         cycles *= (double)whole_vectors(plan->dims[tile->vector_dim].extent, length);
         result_cycles += CYCLES_PER_LANE_SUM * (length > 1);
     }
-    if (streams(plan, tile) && !can_store_vectors(plan, tile))
+    if (!streams(plan, tile))
+        cycles *= contraction_clipped_share(plan, tile);
+    else if (!can_store_vectors(plan, tile))
         cycles *= STREAMED;
     return cycles + results * result_cycles + copy_cycles(plan, tile) + turning_cycles(plan, tile);
 }

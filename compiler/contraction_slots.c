@@ -1,9 +1,11 @@
 /* Slots: where the results of a sum in parts are too few to give every thread a share of them, the
- * parts are dealt out instead. */
+ * parts are dealt out instead; so are blocks of examples, whose numbers lie in the cache of the
+ * core that made them. */
 #include "contraction_emission.h"
 
 int64_t contraction_slot_size(const ContractionPlan *plan) {
-    return plan->result.operand->tensor->storage;
+    int64_t lanes = plan->tile.sums_lanes_last ? plan->lowering->options->vector_length : 1;
+    return plan->result.operand->tensor->storage * lanes;
 }
 
 /* Parts of the whole sum. */
@@ -21,7 +23,7 @@ static double slot_trips(const Emission *e, bool *per_example) {
     for (int i = 0; i < e->first_inner; i++) {
         const PlanDim *dim = &e->plan->dims[e->reduced[i]];
         *per_example = *per_example || dim->batch;
-        trips *= dim->batch ? 1 : (double)dim->extent;
+        trips *= dim->batch ? 1 / (double)dim->scale : (double)dim->extent;
     }
     return trips;
 }
@@ -64,24 +66,34 @@ int contraction_open_slot_parts(Emission *e) {
     return 1;
 }
 
-void contraction_close_slots(Emission *e) {
+Expr *contraction_slots_total(Emission *e, const char *name, Expr *offset) {
     Builder *b = e->b;
-    const Tensor *tensor = e->plan->result.operand->tensor;
     Buffer *sums = e->plan->result.buffer;
-    close_blocks(b, 1);
-    e->slot = NULL;
-    Expr *i =
-        open_range(b, LOOP_INDEPENDENT, "i", integer(b, 0), integer(b, tensor->storage), e->length);
-    Expr *first = load_at(b, sums, 1, &i);
+    Expr *first = load_at(b, sums, 1, &offset);
     first->type = TYPE_VECTOR;
-    Expr *total = declare(b, "total", TYPE_VECTOR, first);
+    Expr *total = declare(b, name, TYPE_VECTOR, first);
+    if (e->plan->tile.slots <= 1)
+        return total;
     Expr *slot =
         open_range(b, LOOP_SERIAL, "slot", integer(b, 1), integer(b, e->plan->tile.slots), 1);
-    Expr *at = plus(b, times(b, slot, integer(b, contraction_slot_size(e->plan))), i);
+    Expr *at = plus(b, times(b, slot, integer(b, contraction_slot_size(e->plan))), offset);
     Expr *sum = load_at(b, sums, 1, &at);
     sum->type = TYPE_VECTOR;
     local_add(b, total, sum);
     close_blocks(b, 1);
+    return total;
+}
+
+void contraction_close_slots(Emission *e) {
+    Builder *b = e->b;
+    const Tensor *tensor = e->plan->result.operand->tensor;
+    close_blocks(b, 1);
+    e->slot = NULL;
+    if (e->plan->tile.sums_lanes_last)
+        return;
+    Expr *i =
+        open_range(b, LOOP_INDEPENDENT, "i", integer(b, 0), integer(b, tensor->storage), e->length);
+    Expr *total = contraction_slots_total(e, "total", i);
     store_at(b, lower_buffer(e->plan->lowering, (Tensor *)tensor), 1, &i, total,
              e->plan->contraction->accumulate);
     close_blocks(b, 1);

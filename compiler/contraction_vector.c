@@ -263,8 +263,6 @@ static void emit_parts(Emission *e, int at) {
     bool slots = e->plan->tile.slots > 1;
     e->first_part = -1;
     e->clearing = slots || !e->plan->contraction->accumulate || needs_finish(e->plan);
-    if (slots)
-        contraction_open_slots(e);
     if (e->clearing)
         emit_outer(e, at);
     e->clearing = false;
@@ -272,8 +270,6 @@ static void emit_parts(Emission *e, int at) {
         slots ? contraction_open_slot_parts(e) : contraction_open_reduced(e, 0, e->first_inner);
     emit_outer(e, at);
     close_blocks(e->b, opened);
-    if (slots)
-        contraction_close_slots(e);
     e->first_part = at;
 }
 
@@ -316,23 +312,27 @@ static void make_result(ContractionPlan *plan) {
     for (int d = 0; d < plan->dim_count; d++)
         plan->result.coefficient[d] *= lanes;
     plan->result.base *= lanes;
-    int64_t size = (plan->tile.slots > 1 ? plan->tile.slots : lanes) * tensor->storage;
-    plan->result.buffer = needs_finish(plan) || plan->tile.slots > 1
+    int slots = plan->tile.slots > 1 ? plan->tile.slots : 1;
+    int64_t size = slots * contraction_slot_size(plan);
+    plan->result.buffer = needs_finish(plan) || slots > 1
                               ? lower_scratch(plan->lowering, "sums", tensor->per_example, size)
                               : lower_buffer(plan->lowering, tensor);
 }
+
+#define VECTORS_PER_SUM 4 /* operations on vectors that the sum of one's lanes costs */
 
 static void emit_finish(Emission *e) {
     ContractionPlan *plan = e->plan;
     int list[MAX_PLAN_DIMS], count = contraction_list_dims(plan, false, list), opened = 0;
     for (int i = 0; i < count; i++)
         e->dims[list[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, list[i], &opened);
-    Expr *offset = side_offset(e, &plan->result);
-    Expr *sum = load_at(e->b, plan->result.buffer, 1, &offset);
+    Expr *offset = side_offset(e, &plan->result), *sum;
     if (plan->tile.sums_lanes_last) {
-        sum->type = TYPE_VECTOR;
-        Expr *lanes = declare(e->b, "lanes", TYPE_VECTOR, sum);
+        Expr *lanes = contraction_slots_total(e, "lanes", offset);
         sum = call(e->b, TYPE_REAL, "VECTOR_SUM", 1, &lanes);
+        sum->integer = VECTORS_PER_SUM * e->length;
+    } else {
+        sum = load_at(e->b, plan->result.buffer, 1, &offset);
     }
     contraction_finish(plan, e->dims, sum);
     close_blocks(e->b, opened);
@@ -350,7 +350,11 @@ void contraction_emit_tiled(ContractionPlan *plan) {
     prepare_sides(&e);
     if (plan->tile.in_parts || plan->tile.stored_directly)
         make_result(plan);
+    if (plan->tile.slots > 1)
+        contraction_open_slots(&e);
     emit_outer(&e, 0);
+    if (plan->tile.slots > 1)
+        contraction_close_slots(&e);
     if (plan->tile.in_parts && needs_finish(plan))
         emit_finish(&e);
 }

@@ -1,4 +1,5 @@
 #include "optimizer.h"
+#include "parallel.h"
 
 #include <string.h>
 
@@ -40,6 +41,30 @@ RUNTIME_API void optimizer_begin_step(Network *network, const TrainSettings *set
     optimizer_find(settings->optimizer)->begin(&network->step, learning_rate, number);
 }
 
+/* Numbers that one thread updates at a time; up to twice as many are not worth waking another. */
+#define OPTIMIZER_SHARE 4096
+
+/* One share after another of what lies from `whole` on. */
+static void optimizer_update_shares(const OptimizerStep *step, const OptimizerRange *whole) {
+    const OptimizerDef *optimizer = optimizer_find(step->settings->optimizer);
+    const size_t shares = (whole->count + OPTIMIZER_SHARE - 1) / OPTIMIZER_SHARE;
+    if (shares <= 2) {
+        optimizer->update(step, whole); /* even a region of one thread would cost more */
+        return;
+    }
+    PARALLEL_FOR
+    for (size_t i = 0; i < shares; i++) {
+        const size_t begin = i * OPTIMIZER_SHARE, left = whole->count - begin;
+        OptimizerRange range = {.count = left < OPTIMIZER_SHARE ? left : OPTIMIZER_SHARE,
+                                .parameters = whole->parameters + begin,
+                                .gradients = whole->gradients + begin};
+        for (int k = 0; k < OPTIMIZER_MAX_STATES; k++) {
+            range.states[k] = whole->states[k] != NULL ? whole->states[k] + begin : NULL;
+        }
+        optimizer->update(step, &range);
+    }
+}
+
 RUNTIME_API void optimizer_update(Network *network, real *parameters, const real *gradients,
                                   size_t count) {
     const TrainSettings *settings = network->step.settings;
@@ -52,6 +77,6 @@ RUNTIME_API void optimizer_update(Network *network, real *parameters, const real
             range.states[i] =
                 network->optimizer_state + (size_t)i * network->info->trainable_size + offset;
         }
-        optimizer_find(settings->optimizer)->update(&network->step, &range);
+        optimizer_update_shares(&network->step, &range);
     }
 }

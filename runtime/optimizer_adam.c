@@ -1,8 +1,4 @@
 #include "optimizer.h"
-#include "parallel.h"
-
-/* Below this many numbers a parallel loop costs more than it gains. */
-#define OPTIMIZER_ADAM_PARALLEL 8192
 
 enum {
     ADAM_RATE,
@@ -45,7 +41,6 @@ RUNTIME_API void optimizer_adam_update(const OptimizerStep *step, const Optimize
     real *RESTRICT square = range->states[1];
     const size_t count = range->count;
 
-    PARALLEL_FOR_IF(count > OPTIMIZER_ADAM_PARALLEL)
     for (size_t i = 0; i < count; i++) {
         optimizer_adam(rate, decay, beta1, rest1, beta2, rest2, correction, epsilon, &w[i],
                        &mean[i], &square[i], gradient[i]);

@@ -1,8 +1,4 @@
 #include "optimizer.h"
-#include "parallel.h"
-
-/* Below this many numbers a parallel loop costs more than it gains. */
-#define OPTIMIZER_SGD_PARALLEL 8192
 
 enum { SGD_RATE, SGD_DECAY, SGD_MOMENTUM };
 
@@ -26,17 +22,14 @@ RUNTIME_API void optimizer_sgd_update(const OptimizerStep *step, const Optimizer
     const size_t count = range->count;
 
     if (velocity == NULL) {
-        PARALLEL_FOR_IF(count > OPTIMIZER_SGD_PARALLEL)
         for (size_t i = 0; i < count; i++) {
             optimizer_sgd(rate, decay, &w[i], gradient[i]);
         }
     } else if (step->settings->nesterov) {
-        PARALLEL_FOR_IF(count > OPTIMIZER_SGD_PARALLEL)
         for (size_t i = 0; i < count; i++) {
             optimizer_nesterov(rate, decay, momentum, &w[i], &velocity[i], gradient[i]);
         }
     } else {
-        PARALLEL_FOR_IF(count > OPTIMIZER_SGD_PARALLEL)
         for (size_t i = 0; i < count; i++) {
             optimizer_momentum(rate, decay, momentum, &w[i], &velocity[i], gradient[i]);
         }

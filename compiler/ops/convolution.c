@@ -336,29 +336,77 @@ static void gradient_term(Lowering *lowering, const void *node, Expr *const *ind
     terms[0] = tensor_load(lowering, ((const Node *)node)->dy, index);
 }
 
-/* The lanes are examples: each adds up its own, block after block. */
+/* Sums that do not wait for each other: as many as divide the positions of a row. */
+#define MOST_CHAINS 8
+
+static int64_t choose_chains(int64_t row) {
+    int64_t chains = MOST_CHAINS < row ? MOST_CHAINS : row;
+    while (row % chains != 0)
+        chains--;
+    return chains;
+}
+
+static Expr *open_chains(Builder *b, int64_t chains) {
+    Expr *chain = open_loop(b, LOOP_SERIAL, "chain", chains);
+    b->open_stmt[b->depth - 1]->unroll = true;
+    return chain;
+}
+
+/* sums[chain][lane] += all positions of a block of examples. */
+static void add_positions_of_lanes(Lowering *lowering, Tensor *dy, Expr **index, Buffer *sums) {
+    Builder *b = lowering->builder;
+    int last = dy->rank - 1, opened = last - 1;
+    int64_t chains = sums->local_extent[0], block = dy->layout.block;
+    Expr *examples = index[AXIS_BATCH];
+    for (int axis = 1; axis < last; axis++)
+        index[AXIS_CHANNEL + axis] =
+            open_loop(b, LOOP_SERIAL, axis_letters(dy->rank)[axis], dy->extent[axis]);
+    Expr *first = open_range(b, LOOP_SERIAL, axis_letters(dy->rank)[last], integer(b, 0),
+                             integer(b, dy->extent[last]), chains);
+    Expr *to[2] = {open_chains(b, chains), open_loop(b, LOOP_INDEPENDENT, "lane", block)};
+    index[AXIS_CHANNEL + last] = plus(b, first, to[0]);
+    index[AXIS_BATCH] = blocked_index(b, examples, to[1], block);
+    store_at(b, sums, 2, to, tensor_load(lowering, dy, index), true);
+    close_blocks(b, opened + 3);
+}
+
+/* The lanes are examples. First the sums of each block of them, by the thread that has the block
+ * elsewhere, too; then those over the blocks and lanes, in order. */
 static void bias_gradient_of_lanes(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
     Builder *b = lowering->builder;
     Tensor *dy = node->dy;
     int64_t block = dy->layout.block;
-    Expr *index[MAX_AXES], *lane;
-    Expr *channel = open_loop(b, LOOP_INDEPENDENT, "oc", dy->extent[0]);
-    Buffer *sums = declare_array(b, "sums", TYPE_REAL, 1, &block);
-    lane = open_loop(b, LOOP_INDEPENDENT, "lane", block);
-    store_at(b, sums, 1, &lane, number(b, 0), false);
-    close_blocks(b, 1);
-    Expr *examples = open_examples(lowering, LOOP_SERIAL, dy);
-    index[AXIS_CHANNEL] = channel;
-    int opened = open_space(lowering, LOOP_SERIAL, dy, index);
-    lane = open_loop(b, LOOP_INDEPENDENT, "lane", block);
-    index[AXIS_BATCH] = blocked_index(b, examples, lane, block);
-    store_at(b, sums, 1, &lane, tensor_load(lowering, dy, index), true);
-    close_blocks(b, opened + 2);
-    Expr *sum = declare(b, "sum", TYPE_DOUBLE, number(b, 0));
-    lane = open_loop(b, LOOP_REDUCTION, "lane", block);
-    local_add(b, sum, load_at(b, sums, 1, &lane));
-    close_blocks(b, 1);
-    tensor_store(lowering, bias_gradient, &channel, sum);
+    int64_t extent[2] = {choose_chains(dy->extent[dy->rank - 1]), block};
+    Buffer *parts = lower_scratch(lowering, "example_sums", true, dy->extent[0]);
+    Expr *count = integer(b, dy->extent[0]), *index[MAX_AXES];
+    Expr *examples = index[AXIS_BATCH] = open_examples(lowering, LOOP_INDEPENDENT, dy);
+    Expr *channel = index[AXIS_CHANNEL] = open_loop(b, LOOP_INDEPENDENT, "oc", dy->extent[0]);
+    Buffer *sums = declare_array(b, "sums", TYPE_REAL, 2, extent);
+    Expr *to[2] = {open_chains(b, extent[0]), open_loop(b, LOOP_INDEPENDENT, "lane", block)};
+    store_at(b, sums, 2, to, number(b, 0), false);
+    close_blocks(b, 2);
+    add_positions_of_lanes(lowering, dy, index, sums);
+    to[1] = open_loop(b, LOOP_INDEPENDENT, "lane", block);
+    Expr *sum = NULL;
+    for (int64_t chain = 0; chain < extent[0]; chain++) {
+        to[0] = integer(b, chain);
+        Expr *next = load_at(b, sums, 2, to);
+        sum = sum ? plus(b, sum, next) : next;
+    }
+    Expr *place = plus(b, times(b, examples, count), channel);
+    place = plus(b, times(b, place, integer(b, block)), to[1]);
+    store_at(b, parts, 1, &place, sum, false);
+    close_blocks(b, 3);
+
+    Expr *oc = open_loop(b, LOOP_INDEPENDENT, "oc", dy->extent[0]);
+    Expr *total = declare(b, "total", TYPE_DOUBLE, number(b, 0));
+    examples = open_examples(lowering, LOOP_SERIAL, dy);
+    Expr *lane = open_loop(b, LOOP_REDUCTION, "lane", block);
+    place = plus(b, times(b, examples, count), oc);
+    place = plus(b, times(b, place, integer(b, block)), lane);
+    local_add(b, total, load_at(b, parts, 1, &place));
+    close_blocks(b, 2);
+    tensor_store(lowering, bias_gradient, &oc, total);
     close_blocks(b, 1);
 }
 
