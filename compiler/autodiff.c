@@ -81,7 +81,6 @@ static void add_parameter_gradient(Derivation *d, const Layer *layer) {
 static void add_updates(Derivation *d, const Layer *layer) {
     const LayerTensors *tensors = &d->graph->layer_tensors[layer->index];
     Node *node = graph_node(d->graph, PROGRAM_BACKWARD, NODE_UPDATE, op_find("UPDATE"), layer);
-    node->x = ARENA_NEW(d->graph->arena, Tensor *); /* none */
     for (int p = 0; p < layer->parameter_count; p++) {
         if (tensors->gradients[p] == NULL)
             continue;

@@ -31,25 +31,26 @@ static const char *placement_constant(Emitter *emitter, const Placement *placeme
 }
 
 size_t parameter_place(const Tensor *tensor) {
-    return (size_t)(tensor->layer->index * MAX_PARAMETERS + tensor->parameter);
+    int before = tensor->role == TENSOR_PREPARED ? MAX_PARAMETERS : 0;
+    return (size_t)(tensor->layer->index * LAYER_PLACES + before + tensor->parameter);
 }
 
 static void name_parameters(Emitter *emitter) {
     const Graph *graph = emitter->input->graph;
     size_t layers = (size_t)graph->network->layer_count;
-    emitter->parameter_names = ARENA_ARRAY(emitter->arena, const char *, layers *MAX_PARAMETERS);
-    emitter->parameter_named = ARENA_ARRAY(emitter->arena, bool, layers *MAX_PARAMETERS);
+    emitter->parameter_names = ARENA_ARRAY(emitter->arena, const char *, layers *LAYER_PLACES);
+    emitter->parameter_named = ARENA_ARRAY(emitter->arena, bool, layers *LAYER_PLACES);
     emitter->connection_names = ARENA_ARRAY(emitter->arena, const char *, layers);
-    for (size_t i = 0; i < layers; i++) {
-        const LayerTensors *tensors = &graph->layer_tensors[i];
-        for (size_t p = 0; p < MAX_PARAMETERS; p++)
-            if (tensors->parameters[p] != NULL)
-                emitter->parameter_names[parameter_place(tensors->parameters[p])] =
-                    constant_name(emitter, "", tensors->parameters[p]->name);
-        if (tensors->connections != NULL)
+    for (int i = 0; i < graph->tensor_count; i++) {
+        const Tensor *tensor = graph->tensors[i];
+        if (tensor->role == TENSOR_PARAMETER || tensor->role == TENSOR_PREPARED)
+            emitter->parameter_names[parameter_place(tensor)] =
+                constant_name(emitter, "", tensor->name);
+    }
+    for (size_t i = 0; i < layers; i++)
+        if (graph->layer_tensors[i].connections != NULL)
             emitter->connection_names[i] =
                 arena_format(emitter->arena, "connections_%s", graph->network->layers[i]->name);
-    }
 }
 
 void emitter_init(Emitter *emitter, const EmitInput *input, Text *out) {

@@ -10,6 +10,7 @@ typedef enum ArgumentKind {
     ARGUMENT_NUMBER,    /* an int: the number of a layer */
     ARGUMENT_ARENA,     /* an offset in Network.arena */
     ARGUMENT_PARAMETER, /* ... in Network.parameters */
+    ARGUMENT_PREPARED,  /* ... in Network.prepared */
 } ArgumentKind;
 
 typedef struct CallArgument {

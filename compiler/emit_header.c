@@ -70,6 +70,7 @@ static void emit_memory(const Emitter *emitter) {
         int64_t bytes;
     } rows[] = {
         {"parameters", plan->parameters},
+        {"prepared from them", plan->prepared},
         {"optimizer", plan->optimizer},
         {"targets, losses", plan->targets},
         {"arena in evaluation", plan->sequence_bytes[SEQUENCE_EVALUATION]},

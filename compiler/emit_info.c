@@ -149,6 +149,8 @@ static void emit_sizes(Emitter *emitter) {
     text_add(out, "    .layers = network_layers,\n");
     text_format(out, "    .parameters = %s,\n", parameters > 0 ? "network_parameters" : "NULL");
     emit_count(out, "parameter_size", graph->parameter_size);
+    if (graph->prepared_size > 0)
+        emit_count(out, "prepared_size", graph->prepared_size);
     emit_count(out, "trainable_size", graph->infer_only ? 0 : graph->trainable_size);
     emit_count(out, "arena_size", plan->arena_size);
     emit_count(out, "late_arena_size", plan->late_arena_size);
@@ -161,10 +163,10 @@ static void emit_sizes(Emitter *emitter) {
 
 static void emit_functions(Emitter *emitter) {
     const Graph *graph = emitter->input->graph;
-    int count = graph->infer_only ? PROGRAM_FORWARD_TRAINING : PROGRAM_COUNT;
-    for (int program = 0; program < count; program++)
-        text_format(emitter->out, "    .%s = %s,\n", graph->programs[program].name,
-                    graph->programs[program].name);
+    for (int program = 0; program < PROGRAM_COUNT; program++)
+        if (program_is_emitted(emitter, (ProgramId)program))
+            text_format(emitter->out, "    .%s = %s,\n", graph->programs[program].name,
+                        graph->programs[program].name);
 }
 
 void emit_info(Emitter *emitter) {

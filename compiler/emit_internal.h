@@ -12,7 +12,7 @@ typedef struct Emitter {
     Text *out;
     NameTable *taken;              /* constants of the emitted file */
     const char **placement_names;  /* by Placement.number: the constant with a tensor's offset */
-    const char **parameter_names;  /* by layer index * MAX_PARAMETERS + parameter */
+    const char **parameter_names;  /* by parameter_place */
     const char **connection_names; /* by layer index: a table of bytes; NULL: it has none */
     bool *placement_named;         /* calls name the constant; like placement_names */
     bool *parameter_named;         /* like parameter_names */
@@ -36,8 +36,12 @@ void emit_programs(Emitter *emitter);
 
 /* "[64][3][224][224]": what lies there. */
 const char *placement_dims(const Emitter *emitter, const Placement *placement);
-/* Where what belongs to a parameter stands in parameter_names and parameter_named. */
+/* Where what belongs to a parameter, or is prepared from some, stands in parameter_names and
+ * parameter_named. */
+#define LAYER_PLACES (MAX_PARAMETERS + MAX_PREPARED)
 size_t parameter_place(const Tensor *tensor);
+/* Whether the file has the program: not those of training with --infer, nor an empty `prepare`. */
+bool program_is_emitted(const Emitter *emitter, ProgramId program);
 int emit_line_of(const Emitter *emitter, const Layer *layer); /* in the description */
 /* "64x56x56 + 64x56x56": what a layer takes. */
 const char *layer_input_text(Arena *arena, const Layer *layer);

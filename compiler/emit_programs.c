@@ -14,6 +14,8 @@ static const char *user_text(const Emitter *emitter, const Group *group) {
     const Layer *first = group->nodes[0]->layer, *last = first;
     if (group->nodes[0]->role == NODE_FORWARD)
         last = group->nodes[group->count - 1]->layer;
+    if (group->nodes[0]->role == NODE_PREPARE)
+        last = group->nodes[0]->last_layer;
     return arena_format(emitter->arena, "%s (line %d): %s -> %s",
                         group_layers(emitter->arena, group), emit_line_of(emitter, first),
                         layer_input_text(emitter->arena, first),
@@ -142,6 +144,8 @@ static CallArgument make_argument(const Emitter *emitter, const Buffer *buffer) 
     switch (tensor->role) {
     case TENSOR_PARAMETER:
         return parameter_argument(emitter, ARGUMENT_PARAMETER, tensor);
+    case TENSOR_PREPARED:
+        return parameter_argument(emitter, ARGUMENT_PREPARED, tensor);
     case TENSOR_CONSTANT:
         return text_argument(tensor->layer != NULL ? emitter->connection_names[tensor->layer->index]
                                                    : "class_weights");
@@ -228,6 +232,7 @@ static const char *argument_text(Arena *arena, const CallList *list, const Part 
         [ARGUMENT_NUMBER] = "",
         [ARGUMENT_ARENA] = "arena + ",
         [ARGUMENT_PARAMETER] = "parameters + ",
+        [ARGUMENT_PREPARED] = "prepared + ",
     };
     const CallArgument *first = &list->calls[part->first + call].arguments[argument];
     const char *text = arena_format(arena, "%s%s", bases[first->kind],
@@ -248,6 +253,7 @@ const char *emit_timing_phase(NodeRole role) {
         [NODE_LOSS_GRADIENT] = "TIMING_DATA_GRADIENT",
         [NODE_PARAMETER_GRADIENT] = "TIMING_PARAMETER_GRADIENT",
         [NODE_DATA_GRADIENT] = "TIMING_DATA_GRADIENT",
+        [NODE_PREPARE] = "TIMING_FORWARD",
         [NODE_UPDATE] = "TIMING_PARAMETER_GRADIENT",
     };
     return phases[role];
@@ -262,6 +268,7 @@ static const char *call_title(const Emitter *emitter, const CallList *list, cons
         [NODE_LOSS_GRADIENT] = "loss and its gradient of ",
         [NODE_PARAMETER_GRADIENT] = "weight gradient of ",
         [NODE_DATA_GRADIENT] = "data gradient of ",
+        [NODE_PREPARE] = "for ",
         [NODE_UPDATE] = "update of ",
     };
     const Group *first = list->calls[part->first + call].step->group;
@@ -373,11 +380,11 @@ static void emit_part(Emitter *emitter, const char *program, const CallList *lis
 
 /* What the calls of a program use of the network. */
 typedef struct ProgramUse {
-    bool batch, arena, parameters, parameters_written;
+    bool batch, arena, parameters, parameters_written, prepared;
 } ProgramUse;
 
 static ProgramUse program_use(const StepList *list) {
-    ProgramUse program = {false, false, false, false};
+    ProgramUse program = {0};
     for (int i = 0; i < list->count; i++) {
         const KernelUse *use = list->steps[i]->use;
         program.batch = program.batch || use->batch;
@@ -385,12 +392,14 @@ static ProgramUse program_use(const StepList *list) {
             const Buffer *buffer = use->arguments[a];
             const Tensor *tensor = buffer->scratch ? NULL : tensor_storage(buffer->tensor);
             bool parameter = tensor != NULL && tensor->role == TENSOR_PARAMETER;
+            bool prepared = tensor != NULL && tensor->role == TENSOR_PREPARED;
             bool elsewhere = tensor != NULL &&
                              (tensor->role == TENSOR_CONSTANT || tensor->role >= TENSOR_LABELS);
             program.parameters = program.parameters || parameter;
             program.parameters_written =
                 program.parameters_written || (parameter && buffer->written);
-            program.arena = program.arena || !(parameter || elsewhere);
+            program.prepared = program.prepared || prepared;
+            program.arena = program.arena || !(parameter || prepared || elsewhere);
         }
     }
     return program;
@@ -401,16 +410,20 @@ static void emit_program_function(Emitter *emitter, ProgramId program) {
     const char *name = emitter->input->graph->programs[program].name;
     const CallList *list = &emitter->calls[program];
     ProgramUse use = program_use(&emitter->input->kernels->programs[program]);
+    bool preparing = program == PROGRAM_PREPARE;
     emit_round_tables(emitter, name, list);
-    text_format(out, "static void %s(Network *network, int batch) {\n", name);
+    text_format(out, "static void %s(Network *network%s) {\n", name,
+                preparing ? "" : ", int batch");
     if (use.parameters)
         text_format(out, "    %sreal *parameters = network->parameters;\n",
                     use.parameters_written ? "" : "const ");
+    if (use.prepared)
+        text_format(out, "    %sreal *prepared = network->prepared;\n", preparing ? "" : "const ");
     if (use.arena)
         text_add(out, "    real *arena = network->arena;\n");
     if (list->call_count == 0)
         text_add(out, "    (void)network;\n");
-    if (!use.batch)
+    if (!use.batch && !preparing)
         text_add(out, "    (void)batch;\n");
     text_add(out, list->call_count > 0 ? "\n" : "");
     for (int i = 0; i < list->part_count; i++)
@@ -418,8 +431,14 @@ static void emit_program_function(Emitter *emitter, ProgramId program) {
     text_add(out, "}\n\n");
 }
 
+bool program_is_emitted(const Emitter *emitter, ProgramId program) {
+    if (program == PROGRAM_PREPARE)
+        return emitter->calls[program].call_count > 0;
+    return program < PROGRAM_FORWARD_TRAINING || !emitter->input->graph->infer_only;
+}
+
 void emit_programs(Emitter *emitter) {
-    int count = emitter->input->graph->infer_only ? PROGRAM_FORWARD_TRAINING : PROGRAM_COUNT;
-    for (int program = 0; program < count; program++)
-        emit_program_function(emitter, (ProgramId)program);
+    for (int program = 0; program < PROGRAM_COUNT; program++)
+        if (program_is_emitted(emitter, (ProgramId)program))
+            emit_program_function(emitter, (ProgramId)program);
 }

@@ -53,20 +53,28 @@ static void emit_arena_offsets(Emitter *emitter) {
     text_add_character(emitter->out, '\n');
 }
 
-static void emit_parameter_offsets(Emitter *emitter) {
+static void emit_role_offsets(Emitter *emitter, TensorRole role, int64_t size,
+                              const char *comment) {
     const Graph *graph = emitter->input->graph;
-    if (graph->parameter_size == 0)
+    if (size == 0)
         return;
-    wrap_comment(emitter->out, 0,
-                 "Where parameters lie in Network.parameters and their gradients in "
-                 "Network.gradients, in reals.");
+    wrap_comment(emitter->out, 0, comment);
     for (int i = 0; i < graph->tensor_count; i++) {
         const Tensor *tensor = graph->tensors[i];
-        if (tensor->role == TENSOR_PARAMETER && emitter->parameter_named[parameter_place(tensor)])
+        if (tensor->role == role && emitter->parameter_named[parameter_place(tensor)])
             emit_define(emitter->out, emitter->parameter_names[parameter_place(tensor)],
                         tensor->offset, dims_text(emitter->arena, 0, tensor->rank, tensor->extent));
     }
     text_add_character(emitter->out, '\n');
+}
+
+static void emit_parameter_offsets(Emitter *emitter) {
+    const Graph *graph = emitter->input->graph;
+    emit_role_offsets(emitter, TENSOR_PARAMETER, graph->parameter_size,
+                      "Where parameters lie in Network.parameters and their gradients in "
+                      "Network.gradients, in reals.");
+    emit_role_offsets(emitter, TENSOR_PREPARED, graph->prepared_size,
+                      "Where what `prepare` makes of them lies in Network.prepared, in reals.");
 }
 
 /* ---- Constant tensors ---- */

@@ -41,6 +41,7 @@ Node *graph_node(Graph *graph, ProgramId program, NodeRole role, const OpDef *op
     node->layer = layer;
     node->training = program >= PROGRAM_FORWARD_TRAINING;
     node->stored = true;
+    node->x = ARENA_NEW(graph->arena, Tensor *); /* none */
     ARENA_GROW(graph->arena, list->nodes, list->count, list->capacity);
     list->nodes[list->count++] = node;
     return node;
@@ -96,7 +97,7 @@ static void list_add(TensorList *list, Tensor *tensor) {
 }
 
 int node_tensor_capacity(const Node *node) {
-    return node->input_count + 2 * MAX_PARAMETERS + MAX_SAVED + 16;
+    return node->input_count + 2 * MAX_PARAMETERS + MAX_PREPARED + MAX_SAVED + 16;
 }
 
 /* A data gradient reads x and y only where its op says so; the rest read what they are given. */
@@ -110,6 +111,8 @@ int node_reads(const Node *node, Tensor **tensors, int capacity) {
         list_add(&list, node->y);
     for (int i = 0; i < MAX_PARAMETERS; i++)
         list_add(&list, node->parameters[i]);
+    for (int i = 0; i < MAX_PREPARED && node->role == NODE_FORWARD; i++)
+        list_add(&list, node->prepared[i]);
     if (node->role != NODE_FORWARD || runs_from_saved(node))
         for (int i = 0; i < MAX_SAVED; i++)
             list_add(&list, node->saved[i]);
@@ -130,6 +133,8 @@ int node_writes(const Node *node, Tensor **tensors, int capacity) {
     if (node->role == NODE_FORWARD && !runs_from_saved(node))
         for (int i = 0; i < MAX_SAVED; i++)
             list_add(&list, node->saved[i]);
+    for (int i = 0; i < MAX_PREPARED && node->role == NODE_PREPARE; i++)
+        list_add(&list, node->prepared[i]);
     for (int i = 0; i < MAX_PARAMETERS; i++)
         list_add(&list, node->parameter_gradients[i]);
     list_add(&list, node->losses);
@@ -184,19 +189,27 @@ static void make_parameters(Graph *graph, LayerTensors *tensors, const Layer *la
         tensors->connections = connection_tensor(graph, layer);
 }
 
-static bool fills_lines(const Tensor *parameter) {
-    return parameter->elements % LINE_REALS == 0;
+bool tensor_fills_lines(const Tensor *tensor) {
+    return tensor->elements % LINE_REALS == 0;
 }
 
-/* Those of one role that do or do not fill lines, in the order of the layers. */
-static void place_some(Graph *graph, LayerTensors *tensors, bool running, bool lines) {
+#define SINGLE (-1)
+
+/* What parameters from which something is prepared lie side by side with: those of all layers with
+ * this number. */
+static int parameter_kind(const Tensor *parameter) {
+    return parameter->layer->op->prepared[0] ? parameter->parameter : SINGLE;
+}
+
+/* Those of one role and kind that do or do not fill lines, in the order of the layers. */
+static void place_some(Graph *graph, LayerTensors *tensors, bool running, bool lines, int kind) {
     const Network *network = graph->network;
     for (int i = 0; i < network->layer_count; i++) {
         const Layer *layer = network->layers[i];
         for (int p = 0; p < layer->parameter_count; p++) {
             Tensor *parameter = tensors[i].parameters[p];
             if ((layer->parameters[p].role == PARAMETER_RUNNING) != running ||
-                fills_lines(parameter) != lines)
+                tensor_fills_lines(parameter) != lines || parameter_kind(parameter) != kind)
                 continue;
             parameter->offset = graph->parameter_size;
             graph->parameter_size += parameter->elements;
@@ -209,8 +222,9 @@ static void place_some(Graph *graph, LayerTensors *tensors, bool running, bool l
  * across two would cost two reads. */
 static void place_parameters(Graph *graph, LayerTensors *tensors) {
     for (int running = 0; running < 2; running++) {
-        place_some(graph, tensors, running, true);
-        place_some(graph, tensors, running, false);
+        for (int lines = 1; lines >= 0; lines--)
+            for (int kind = SINGLE; kind < MAX_PARAMETERS; kind++)
+                place_some(graph, tensors, running, lines, kind);
         if (!running)
             graph->trainable_size = graph->parameter_size;
     }
@@ -370,8 +384,8 @@ void graph_number_nodes(Graph *graph) {
 }
 
 Graph *graph_build(Arena *arena, const Network *network, bool infer_only) {
-    static const char *const names[PROGRAM_COUNT] = {"forward", "loss", "forward_training",
-                                                     "backward", "backward_input"};
+    static const char *const names[PROGRAM_COUNT] = {
+        "prepare", "forward", "loss", "forward_training", "backward", "backward_input"};
     Graph *graph = ARENA_NEW(arena, Graph);
     graph->arena = arena;
     graph->network = network;

@@ -12,6 +12,7 @@ typedef enum TensorRole {
     TENSOR_SAVED,     /* kept by a training forward kernel for its gradients */
     TENSOR_GRADIENT,  /* of an activation */
     TENSOR_PARAMETER, /* trainable or running statistics */
+    TENSOR_PREPARED,  /* of parameters, in Network.prepared (fold.h) */
     TENSOR_PARAMETER_GRADIENT,
     TENSOR_CONSTANT, /* bytes known at compile time: a connection table; numbers: class weights */
     TENSOR_LABELS,
@@ -54,7 +55,7 @@ struct Tensor {
     Layout layout;
     int64_t storage; /* elements with the halo: what memory has to be there for */
     const Layer *layer;
-    int parameter;        /* index in layer->parameters */
+    int parameter;        /* index in layer->parameters, or of TENSOR_PREPARED in op->prepared */
     int state;            /* TENSOR_OPTIMIZER_STATE: which one */
     Tensor *view_of;      /* shares the memory of another tensor of as many elements */
     Tensor *original;     /* recompute.c: holds the same numbers, made again; else NULL */
@@ -75,7 +76,8 @@ typedef enum NodeRole {
     NODE_LOSS_GRADIENT, /* losses and dL/d(output) */
     NODE_PARAMETER_GRADIENT,
     NODE_DATA_GRADIENT,
-    NODE_UPDATE, /* a step of the optimizer on parameters, from parameter_gradients */
+    NODE_PREPARE, /* prepared from parameters */
+    NODE_UPDATE,  /* a step of the optimizer on parameters, from parameter_gradients */
     NODE_ROLE_COUNT
 } NodeRole;
 
@@ -94,6 +96,7 @@ struct Node {
     Tensor **x; /* inputs of the layer; loss: x[0] = logits or output */
     Tensor *y;  /* output of the layer */
     Tensor *parameters[MAX_PARAMETERS];
+    Tensor *prepared[MAX_PREPARED]; /* evaluation reads them for the parameters; else NULL */
     Tensor *saved[MAX_SAVED];
     Tensor *connections; /* CONV with a table: TYPE_BYTE [filters][channels], else NULL */
     bool stored;         /* somebody past the node fused behind it reads the result (fuse.c) */
@@ -114,6 +117,9 @@ struct Node {
     Tensor *class_weights; /* NULL: all 1 */
     double loss_weight, label_smoothing;
     bool add_loss; /* add to the losses instead of setting them: further heads */
+    /* Preparation: layers up to last_layer lie side by side and have so many channels. */
+    const Layer *last_layer;
+    int64_t channels;
 };
 
 typedef struct Program {
@@ -124,7 +130,8 @@ typedef struct Program {
 
 /* Programs of one sequence run one after another and share liveness. */
 typedef enum ProgramId {
-    PROGRAM_FORWARD, /* sequence 0: evaluation */
+    PROGRAM_PREPARE, /* sequence 0: evaluation; this one runs when parameters have changed */
+    PROGRAM_FORWARD,
     PROGRAM_LOSS,
     PROGRAM_FORWARD_TRAINING, /* sequence 1 */
     PROGRAM_BACKWARD,
@@ -154,6 +161,7 @@ typedef struct Graph {
     int recomputed_count; /* nodes that the backward pass runs again: recompute.c */
     const Layer **recomputed;
     int64_t parameter_size, trainable_size; /* reals: trainable tensors first, then running ones */
+    int64_t prepared_size;
 } Graph;
 
 /* Builds the evaluation programs and, unless infer_only, the training ones (autodiff.c). */
@@ -177,7 +185,8 @@ void graph_number_nodes(Graph *graph);
 int node_tensor_capacity(const Node *node); /* enough for either */
 int node_reads(const Node *node, Tensor **tensors, int capacity);
 int node_writes(const Node *node, Tensor **tensors, int capacity);
-Tensor *tensor_storage(Tensor *tensor); /* follows view_of */
+Tensor *tensor_storage(Tensor *tensor);        /* follows view_of */
+bool tensor_fills_lines(const Tensor *tensor); /* of the caches */
 /* Same rank and extents, both or neither per example. */
 bool tensor_same_extents(const Tensor *a, const Tensor *b);
 

@@ -5,7 +5,8 @@
 
 static const char *role_name(NodeRole role) {
     static const char *const names[] = {
-        "forward", "loss", "loss gradient", "parameter gradient", "data gradient", "update"};
+        "forward",       "loss",    "loss gradient", "parameter gradient",
+        "data gradient", "prepare", "update"};
     return names[role];
 }
 
@@ -25,6 +26,8 @@ static void print_node(const Node *node, FILE *stream) {
     print_tensor("y", node->y, stream);
     for (int i = 0; i < MAX_PARAMETERS; i++)
         print_tensor("parameter", node->parameters[i], stream);
+    for (int i = 0; i < MAX_PREPARED; i++)
+        print_tensor("prepared", node->prepared[i], stream);
     for (int i = 0; i < MAX_PARAMETERS; i++)
         print_tensor("gradient", node->parameter_gradients[i], stream);
     print_tensor("dy", node->dy, stream);

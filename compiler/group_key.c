@@ -141,6 +141,7 @@ static void add_node(Naming *naming, LayerKeys *layers, const Node *node) {
     add_number(key, node->accumulate);
     add_number(key, node->through_positive);
     add_number(key, node->add_loss);
+    add_number(key, node->channels);
     text_add_bytes(key, (const char *)&node->loss_weight, sizeof node->loss_weight);
     text_add_bytes(key, (const char *)&node->label_smoothing, sizeof node->label_smoothing);
     add_number(key, (int64_t)(intptr_t)layer->op);
@@ -149,6 +150,7 @@ static void add_node(Naming *naming, LayerKeys *layers, const Node *node) {
     add_extents(key, layer->output.rank, layer->output.extent);
     add_tensors(naming, node->x, node->input_count);
     add_tensors(naming, node->parameters, MAX_PARAMETERS);
+    add_tensors(naming, node->prepared, MAX_PREPARED);
     add_tensors(naming, node->parameter_gradients, MAX_PARAMETERS);
     add_tensors(naming, node->saved, MAX_SAVED);
     add_tensors(naming, node->states, MAX_STATES);

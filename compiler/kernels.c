@@ -99,6 +99,7 @@ static const char *role_suffix(NodeRole role) {
         [NODE_LOSS_GRADIENT] = "_gradient",
         [NODE_PARAMETER_GRADIENT] = "_weight_gradient",
         [NODE_DATA_GRADIENT] = "_data_gradient",
+        [NODE_PREPARE] = "_prepare",
         [NODE_UPDATE] = "_update",
     };
     return suffixes[role];
@@ -130,7 +131,7 @@ static const char *name_group(Arena *arena, const Group *group, bool shapes) {
         if (shapes)
             add_output_shape(&name, last);
     } else {
-        if (shapes)
+        if (shapes && first->role != NODE_PREPARE)
             add_output_shape(&name, first);
         text_add(&name, role_suffix(first->role));
         text_add(&name, first->step != NULL ? "_and_update" : "");
@@ -156,6 +157,8 @@ const char *group_layers(Arena *arena, const Group *group) {
         bool forward = node->role == NODE_FORWARD;
         text_add(&names, i == 0 ? "" : forward ? "-" : ", ");
         text_add(&names, node->layer->name);
+        if (node->role == NODE_PREPARE && node->last_layer != node->layer)
+            text_format(&names, " ... %s", node->last_layer->name);
     }
     return names.bytes;
 }
@@ -172,7 +175,7 @@ static const char *function_name(Arena *arena, const NameTable *taken, const Gro
         if (name_find(taken, name) == NULL)
             return name;
     }
-    if (node->layer->input_count == 1 && !any_size) {
+    if (node->layer->input_count == 1 && node->role != NODE_PREPARE && !any_size) {
         const Shape *input = &node->layer->inputs[0]->output;
         Text longer;
         text_init(&longer, arena);

@@ -36,6 +36,8 @@ static const char *buffer_name(const Lowering *lowering, const Tensor *tensor) {
         return last && tensor_storage((Tensor *)last) == tensor ? "dx" : "dy";
     case TENSOR_PARAMETER:
         return tensor->layer->parameters[tensor->parameter].name;
+    case TENSOR_PREPARED:
+        return tensor->layer->op->prepared[tensor->parameter];
     case TENSOR_OPTIMIZER_STATE:
         return "state";
     case TENSOR_OPTIMIZER_STEP:
@@ -489,23 +491,12 @@ static void lower_node(Lowering *lowering, const Node *node) {
         lower_elementwise(lowering, node);
     else if (node->role == NODE_FORWARD || node->role == NODE_LOSS || node->role == NODE_UPDATE)
         op->lower_forward(lowering, node);
+    else if (node->role == NODE_PREPARE)
+        op->lower_prepare(lowering, node);
     else if (node->role == NODE_PARAMETER_GRADIENT)
         op->lower_parameter_gradient(lowering, node);
     else
         op->lower_data_gradient(lowering, node);
-}
-
-static void prepare_nodes(Lowering *lowering) {
-    const Group *group = lowering->group;
-    size_t count = (size_t)group->count * MAX_PREPARED;
-    lowering->prepared = ARENA_ARRAY(lowering->arena, Buffer *, count);
-    for (int i = 0; i < group->count; i++) {
-        const Node *node = group->nodes[i];
-        bool evaluated =
-            node->role == NODE_FORWARD && !node->recomputed && node_is_elementwise(node);
-        if (evaluated && node->op->prepare && lowering->options->level > 0)
-            node->op->prepare(lowering, node, &lowering->prepared[i * MAX_PREPARED]);
-    }
 }
 
 int lower_threads(const LowerOptions *options) {
@@ -516,17 +507,11 @@ int lower_slots(const LowerOptions *options) {
     return options->threads > 0 ? options->threads : DEFAULT_SLOTS;
 }
 
-Buffer *lower_prepared(const Lowering *lowering, const Node *node, int which) {
-    int position = position_in_group(lowering->group, node);
-    return lowering->prepared[position * MAX_PREPARED + which];
-}
-
 Kernel *lower_group(Arena *arena, const Graph *graph, const Group *group,
                     const LowerOptions *options) {
     Kernel *kernel = ARENA_NEW(arena, Kernel);
     builder_init(&kernel->builder, arena, &kernel->body);
-    Lowering lowering = {&kernel->builder, kernel, arena, group, options, graph, NULL};
-    prepare_nodes(&lowering);
+    Lowering lowering = {&kernel->builder, kernel, arena, group, options, graph};
     clear_halos(&lowering);
     lower_node(&lowering, group->nodes[0]);
     assert(kernel->builder.depth == 0);

@@ -61,7 +61,6 @@ struct Lowering {
     const Group *group;
     const LowerOptions *options;
     const Graph *graph;
-    Buffer **prepared; /* MAX_PREPARED for each node of the group */
 };
 
 /* The kernel of a group. */
@@ -122,8 +121,6 @@ ElementType lower_sum_type(const Lowering *lowering);
  * whether random layers are active (TYPE_BOOLEAN). `index` as for the node's output. */
 Expr *lower_random(Lowering *lowering, const Node *node, Expr *const *index);
 Expr *lower_random_active(Lowering *lowering, const Node *node);
-/* What OpDef.prepare has made for the node; NULL: nothing. */
-Buffer *lower_prepared(const Lowering *lowering, const Node *node, int which);
 /* Memory for the time of one kernel call. */
 Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, int64_t elements);
 

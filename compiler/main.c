@@ -5,6 +5,7 @@
 #include "emit.h"
 #include "expand.h"
 #include "explain.h"
+#include "fold.h"
 #include "fuse.h"
 #include "fuse_windows.h"
 #include "inplace.h"
@@ -131,6 +132,8 @@ static bool build_graph(Compilation *compilation) {
         graph_build(compilation->arena, compilation->network, compilation->options->infer_only);
     if (option_pass_enabled(compilation->options, PASS_SIMPLIFY))
         simplify_graph(compilation->graph);
+    if (option_pass_enabled(compilation->options, PASS_FOLD))
+        fold_parameters(compilation->graph);
     if (compilation->dropped)
         recompute_apply(compilation->graph, compilation->dropped,
                         option_pass_enabled(compilation->options, PASS_FUSE));

@@ -9,7 +9,7 @@
 
 #define MAX_PARAMETERS 4             /* parameter tensors and running statistics of one layer */
 #define MAX_SAVED 3                  /* tensors that a forward kernel keeps for its gradients */
-#define MAX_PREPARED 2               /* arrays that OpDef.prepare fills */
+#define MAX_PREPARED 2               /* tensors that evaluation reads instead of parameters */
 #define COUNT_MAX 9007199254740992.0 /* bound of a count among attributes: exact as a double */
 
 typedef struct Layer Layer;
@@ -161,9 +161,12 @@ typedef struct OpDef {
     /* Elementwise kinds give the value of one output element and the derivative; the rest follows.
      */
     Expr *(*value)(Lowering *lowering, const Node *node, Expr *const *x, Expr *const *index);
-    /* What `value` needs again and again is computed here, once at the start of the kernel, into
-     * scratch memory that `value` finds by lower_prepared; NULL: nothing. Not called at level 0. */
-    void (*prepare)(Lowering *lowering, const Node *node, Buffer **prepared);
+    /* What evaluation needs of the parameters alone: names of tensors with a number for each
+     * channel, which lower_prepare fills when the parameters have changed, for the node->channels
+     * of many layers at once. `value` finds them in node->prepared, NULL where nothing is (fold.h).
+     */
+    const char *prepared[MAX_PREPARED];
+    void (*lower_prepare)(Lowering *lowering, const Node *node);
     /* OP_MODE kinds: the value in training once more, from what the forward pass saved. Kinds with
      * running statistics have it if they can run twice in a step. */
     Expr *(*value_again)(Lowering *lowering, const Node *node, Expr *const *x, Expr *const *index);

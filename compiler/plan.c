@@ -333,7 +333,9 @@ static bool count_targets(Plan *plan, const Graph *graph) {
 static bool sum_up(Plan *plan, const Graph *graph) {
     int64_t size = plan->options.real_size, total = 0;
     if (!checked_multiply(graph->parameter_size, size, &plan->parameters) ||
+        !checked_multiply(graph->prepared_size, size, &plan->prepared) ||
         !count_targets(plan, graph) || !checked_add(plan->parameters, plan->targets, &total) ||
+        !checked_add(total, plan->prepared, &total) ||
         !checked_add(total, plan->sequence_bytes[SEQUENCE_EVALUATION], &plan->peak_infer))
         return false;
     find_peak(plan, graph->infer_only ? SEQUENCE_EVALUATION : SEQUENCE_TRAINING);

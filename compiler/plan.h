@@ -61,13 +61,15 @@ typedef struct Plan {
      * what is saved for them) and `scratch` are what is alive at the step of the training sequence
      * (with --infer: evaluation) that needs most. */
     int64_t parameters; /* with running statistics */
+    int64_t prepared;   /* from them: fold.h */
     int64_t optimizer;
     int64_t targets; /* labels or targets, and losses */
     int64_t gradients;
     int64_t activations;
     int64_t scratch;
-    int64_t peak_train; /* parameters + optimizer + targets + arena of training; 0 with --infer */
-    int64_t peak_infer; /* parameters + targets + arena of evaluation */
+    /* Parameters, what is prepared from them, targets and the arena of evaluation; or the optimizer
+     * and the arena of training, 0 with --infer. */
+    int64_t peak_infer, peak_train;
 } Plan;
 
 /* Sets tensor->offset (reals), first_use and last_use of every tensor with a place in the arena.

@@ -35,6 +35,7 @@ int network_layer_total(const Network *network) {
 void memory_parts(const Plan *plan, MemoryPart parts[MEMORY_PARTS]) {
     const MemoryPart all[MEMORY_PARTS] = {
         {"parameters", "parameters", plan->parameters},
+        {"prepared", "prepared from them", plan->prepared},
         {"optimizer", "optimizer state", plan->optimizer},
         {"targets", "targets, losses", plan->targets},
         {"gradients", "gradients", plan->gradients},

@@ -43,7 +43,7 @@ typedef struct MemoryPart {
     const char *key, *title;
     int64_t bytes;
 } MemoryPart;
-#define MEMORY_PARTS 8
+#define MEMORY_PARTS 9
 void memory_parts(const Plan *plan, MemoryPart parts[MEMORY_PARTS]);
 
 /* "3 layers, 1.20 MFLOP more for an example (0.1 % of a step)": what --mem makes the backward pass

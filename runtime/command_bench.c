@@ -29,15 +29,14 @@ typedef struct BenchResult {
 } BenchResult;
 
 static void bench_forward(Bench *bench) {
-    bench->network->info->forward(bench->network, bench->batch);
+    network_forward(bench->network, bench->batch);
 }
 
 static void bench_train_step(Bench *bench) {
     Network *network = bench->network;
     network->random_key = random_key(0, RANDOM_BENCHMARK, bench->steps);
     optimizer_begin_step(network, &bench->settings, 0, ++bench->steps);
-    network->info->forward_training(network, bench->batch);
-    network->info->backward(network, bench->batch);
+    network_train(network, bench->batch);
 }
 
 static int bench_compare(const void *a, const void *b) {
@@ -80,10 +79,9 @@ static void bench_layers(Bench *bench, Timing *timing) {
     while (runs < BENCH_MIN_RUNS ||
            (runs < BENCH_MAX_RUNS && clock_seconds() - begin < BENCH_SECONDS)) {
         if (info->trainable) {
-            info->forward_training(bench->network, bench->batch);
-            info->backward(bench->network, bench->batch);
+            network_train(bench->network, bench->batch);
         } else {
-            info->forward(bench->network, bench->batch);
+            network_forward(bench->network, bench->batch);
         }
         runs++;
     }

@@ -54,8 +54,7 @@ static double command_grad_run(Network *network, const GradBatch *batch) {
     } else {
         elements_to_real(batch->targets.type, batch->targets.data, targets, network->targets);
     }
-    info->forward_training(network, batch->size);
-    info->backward(network, batch->size);
+    network_train(network, batch->size);
     for (int n = 0; n < batch->size; n++) {
         sum += network->losses[n];
     }

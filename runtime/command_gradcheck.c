@@ -52,8 +52,7 @@ static double gradcheck_loss(GradCheck *check) {
     const NetworkInfo *info = network->info;
     double sum = 0;
     memcpy(network->arena + info->input_offset, check->inputs, check->input_count * sizeof(real));
-    info->forward_training(network, check->batch);
-    info->backward(network, check->batch);
+    network_train(network, check->batch);
     for (int n = 0; n < check->batch; n++) {
         sum += network->losses[n];
     }
@@ -71,7 +70,7 @@ static void gradcheck_fill(GradCheck *check, const Options *options) {
         for (int i = 0; i < info->parameter_tensors; i++) {
             const ParameterInfo *parameter = &info->parameters[i];
             const Layout layout = weights_layout(parameter);
-            real *data = network->parameters + parameter->offset;
+            real *data = network_write_parameter(network, parameter);
             for (size_t k = 0; parameter->trainable && k < parameter->size; k++) {
                 if (weights_connected(parameter, k)) {
                     data[layout_place(&layout, k)] +=

@@ -37,7 +37,7 @@ static bool command_predict_run(Network *network, const Npy *inputs, size_t top,
         const real *output = network->arena + info->output_offset;
         elements_to_real(inputs->type, inputs->data + begin * info->input_size * element,
                          (size_t)batch * info->input_size, network->arena + info->input_offset);
-        info->forward(network, batch);
+        network_forward(network, batch);
         if (writer != NULL) {
             elements_write_reals(writer, output, (size_t)batch * info->output_size);
         }

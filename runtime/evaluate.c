@@ -8,7 +8,7 @@ RUNTIME_API void evaluate(Network *network, const DataSet *set, const size_t *in
         size_t left = count - begin;
         int size = left < (size_t)batch ? (int)left : batch;
         data_read_batch(set, indices + begin, size, network);
-        network->info->forward(network, size);
+        network_forward(network, size);
         network->info->loss(network, size);
         metrics_add(metrics, network, size);
     }

@@ -20,7 +20,7 @@ RUNTIME_API void initialise_parameters(Network *network, uint64_t seed) {
     for (int i = 0; i < network->info->parameter_tensors; i++) {
         const ParameterInfo *parameter = &network->info->parameters[i];
         const Layout layout = weights_layout(parameter);
-        real *data = network->parameters + parameter->offset;
+        real *data = network_write_parameter(network, parameter);
         for (size_t k = 0; k < parameter->size; k++) {
             data[layout_place(&layout, k)] =
                 (real)initialise_number(parameter, key, (uint32_t)i, k);

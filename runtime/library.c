@@ -82,7 +82,7 @@ int NETWORK_NAME(forward)(NETWORK_NAME(instance) * instance, const NETWORK_REAL 
         size_t batch = left < (size_t)info->max_batch ? left : (size_t)info->max_batch;
         memcpy(network->arena + info->input_offset, input + begin * info->input_size,
                batch * info->input_size * sizeof(real));
-        info->forward(network, (int)batch);
+        network_forward(network, (int)batch);
         memcpy(output + begin * info->output_size, network->arena + info->output_offset,
                batch * info->output_size * sizeof(real));
     }
@@ -133,8 +133,7 @@ int NETWORK_NAME(train_step)(NETWORK_NAME(instance) * instance, const NETWORK_RE
     }
     network->random_key = random_key(instance->seed, RANDOM_TRAINING_STEP, instance->steps);
     optimizer_begin_step(network, &info->train, learning_rate, ++instance->steps);
-    info->forward_training(network, count);
-    info->backward(network, count);
+    network_train(network, count);
     for (int n = 0; n < count; n++) {
         sum += network->losses[n];
     }
@@ -242,7 +241,7 @@ int NETWORK_NAME(set_parameter)(NETWORK_NAME(instance) * instance, int index,
     if (parameter == NULL) {
         return NETWORK_NAME(error_argument);
     }
-    real *data = instance->network->parameters + parameter->offset;
+    real *data = network_write_parameter(instance->network, parameter);
     layout_scatter(&layout, values, 0, parameter->size, data);
     weights_apply_connections(parameter, data);
     return NETWORK_NAME(ok);

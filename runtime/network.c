@@ -51,13 +51,14 @@ RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem) {
     network->info = info;
     network->random_layers = 1;
     network->parameters = network_allocate(info->parameter_size, sizeof(real));
+    network->prepared = network_allocate(info->prepared_size, sizeof(real));
     network->arena = network_allocate(info->arena_size, sizeof(real));
     network->arena_capacity = info->arena_size;
     network->losses = network_allocate((size_t)info->max_batch, sizeof(double));
     network->labels = network_allocate(info->target_is_label ? targets : 0, sizeof(int32_t));
     network->targets = network_allocate(info->target_is_label ? 0 : targets, sizeof(real));
-    if (network->parameters == NULL || network->arena == NULL || network->losses == NULL ||
-        network->labels == NULL || network->targets == NULL) {
+    if (network->parameters == NULL || network->prepared == NULL || network->arena == NULL ||
+        network->losses == NULL || network->labels == NULL || network->targets == NULL) {
         NetworkMemory memory = network_memory(info);
         problem_add(problem, "out of memory: the network needs %.0f MB",
                     (memory.parameters + memory.arena) / 1e6);
@@ -72,6 +73,7 @@ RUNTIME_API void network_free(Network *network) {
         return;
     }
     network_release(network->parameters);
+    network_release(network->prepared);
     network_release(network->gradients);
     network_release(network->optimizer_state);
     network_release(network->arena);
@@ -79,6 +81,25 @@ RUNTIME_API void network_free(Network *network) {
     network_release(network->targets);
     network_release(network->losses);
     free(network);
+}
+
+RUNTIME_API real *network_write_parameter(Network *network, const ParameterInfo *parameter) {
+    network->is_prepared = 0;
+    return network->parameters + parameter->offset;
+}
+
+RUNTIME_API void network_forward(Network *network, int batch) {
+    if (!network->is_prepared && network->info->prepare != NULL) {
+        network->info->prepare(network);
+    }
+    network->is_prepared = 1;
+    network->info->forward(network, batch);
+}
+
+RUNTIME_API void network_train(Network *network, int batch) {
+    network->is_prepared = 0;
+    network->info->forward_training(network, batch);
+    network->info->backward(network, batch);
 }
 
 RUNTIME_API bool network_keep_gradients(Network *network, Problem *problem) {
@@ -119,7 +140,7 @@ RUNTIME_API void network_shape_text(const long *dims, int rank, char *text, size
 
 RUNTIME_API NetworkMemory network_memory(const NetworkInfo *info) {
     const double bytes = sizeof(real);
-    NetworkMemory memory = {bytes * (double)info->parameter_size, 0,
+    NetworkMemory memory = {bytes * (double)(info->parameter_size + info->prepared_size), 0,
                             bytes * (double)info->arena_size};
     if (info->trainable) {
         memory.optimizer =

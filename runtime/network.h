@@ -65,6 +65,7 @@ typedef struct NetworkInfo {
     const LayerInfo *layers;
     const ParameterInfo *parameters;
     size_t parameter_size;  /* trainable tensors first, then running statistics */
+    size_t prepared_size;   /* of what `prepare` makes of them */
     size_t trainable_size;  /* = size of gradients, and of each state of the optimizer */
     size_t arena_size;      /* activations, their gradients and scratch, for max_batch */
     size_t late_arena_size; /* what the arena has to grow to for backward_input */
@@ -74,8 +75,11 @@ typedef struct NetworkInfo {
     TrainSettings train;
     DataSettings data;
 
+    /* Fills network->prepared with what `forward` reads instead of some parameters, as factors of
+     * normalisations; NULL: nothing. */
+    void (*prepare)(Network *network);
     /* All read the input from arena + input_offset and leave the output at arena + output_offset.
-     */
+     * To be called through network_forward and network_train. */
     void (*forward)(Network *network, int batch);          /* evaluation mode */
     void (*forward_training)(Network *network, int batch); /* updates running statistics */
     /* Fills network->losses for the batch from the output and labels or targets, for evaluation. */
@@ -100,7 +104,9 @@ typedef struct OptimizerStep {
 
 struct Network {
     const NetworkInfo *info;
-    real *parameters;      /* info->parameter_size */
+    real *parameters;      /* info->parameter_size, written through network_write_parameter */
+    real *prepared;        /* info->prepared_size */
+    int is_prepared;       /* 0: the parameters have changed since */
     real *gradients;       /* info->trainable_size; NULL: they are not kept */
     real *optimizer_state; /* as many as the optimizer needs, owned by the trainer's code */
     OptimizerStep step;    /* what backward does with the gradients that it does not keep */
@@ -127,6 +133,12 @@ RUNTIME_API void timing_end(Network *network, int layer, TimingPhase phase, doub
 /* An instance with zeroed memory and random_layers = 1; NULL if memory is short. */
 RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem);
 RUNTIME_API void network_free(Network *network); /* NULL is allowed */
+/* The numbers of a parameter, for whoever changes them. */
+RUNTIME_API real *network_write_parameter(Network *network, const ParameterInfo *parameter);
+/* Runs info->forward, after info->prepare where the parameters have changed. */
+RUNTIME_API void network_forward(Network *network, int batch);
+/* Runs info->forward_training and info->backward, which change the parameters. */
+RUNTIME_API void network_train(Network *network, int batch);
 /* From now on backward keeps all gradients in network->gradients and changes no parameter. */
 RUNTIME_API bool network_keep_gradients(Network *network, Problem *problem);
 /* Runs info->backward_input after backward; the arena grows, and moves, when this is done first.

@@ -200,8 +200,7 @@ static bool train_step(Trainer *trainer, double *learning_rate, Problem *problem
     *learning_rate = schedule_rate(&trainer->settings, &state->schedule, state->epoch,
                                    state->batches_done, trainer->batches);
     optimizer_begin_step(network, &trainer->settings, *learning_rate, ++state->step);
-    trainer->info->forward_training(network, size);
-    trainer->info->backward(network, size);
+    network_train(network, size);
     if (!metrics_begin(&metrics, trainer->info, false, problem)) {
         return false;
     }

@@ -29,7 +29,7 @@ static void tune_fill(real *numbers, size_t count, double largest) {
 static void tune_fill_parameters(Network *network) {
     for (int i = 0; i < network->info->parameter_tensors; i++) {
         const ParameterInfo *parameter = &network->info->parameters[i];
-        real *data = network->parameters + parameter->offset;
+        real *data = network_write_parameter(network, parameter);
         if (parameter->initialiser == INITIAL_CONSTANT) {
             for (size_t k = 0; k < parameter->size; k++) {
                 data[k] = (real)parameter->a;
@@ -42,13 +42,12 @@ static void tune_fill_parameters(Network *network) {
 }
 
 static void tune_forward(Network *network) {
-    network->info->forward(network, network->info->max_batch);
+    network_forward(network, network->info->max_batch);
 }
 
 static void tune_train_step(Network *network) {
     optimizer_begin_step(network, &network->info->train, 0, 1);
-    network->info->forward_training(network, network->info->max_batch);
-    network->info->backward(network, network->info->max_batch);
+    network_train(network, network->info->max_batch);
 }
 
 static void tune_print(const char *sequence, const Timing *shortest, int layers) {

@@ -122,7 +122,7 @@ RUNTIME_API bool weights_apply(Network *network, const char *path, const SafeTen
     }
     for (int i = 0; good && i < info->parameter_tensors; i++) {
         const ParameterInfo *parameter = &info->parameters[i];
-        real *data = network->parameters + parameter->offset;
+        real *data = network_write_parameter(network, parameter);
         weights_copy(file, safetensors_find(file, parameter->name), parameter, data);
         size_t changed = weights_apply_connections(parameter, data);
         if (changed > 0) {

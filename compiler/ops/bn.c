@@ -89,20 +89,17 @@ static Expr *running_scale(Lowering *lowering, const Node *node, Expr *channel) 
 enum { PREPARED_SCALE, PREPARED_SHIFT };
 
 /* y = x*scale + shift, with shift = bias - mean*scale. */
-static void bn_prepare(Lowering *lowering, const Node *node, Buffer **prepared) {
+static void bn_lower_prepare(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     BnTensors tensors = bn_tensors(node);
-    int64_t channels = node->y->extent[0];
-    prepared[PREPARED_SCALE] = lower_scratch(lowering, "scale", false, channels);
-    prepared[PREPARED_SHIFT] = lower_scratch(lowering, "shift", false, channels);
-    Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", channels);
+    Tensor *const *prepared = node->prepared;
+    Expr *c = open_loop(b, LOOP_INDEPENDENT, "c", node->channels);
     Expr *factor = declare(b, "factor", TYPE_REAL, running_scale(lowering, node, c));
     Expr *moved = times(b, tensor_load(lowering, tensors.running_mean, &c), factor);
-    store_at(b, prepared[PREPARED_SCALE], 1, &c, factor, false);
-    store_at(b, prepared[PREPARED_SHIFT], 1, &c,
-             tensors.bias ? minus(b, tensor_load(lowering, tensors.bias, &c), moved)
-                          : negated(b, moved),
-             false);
+    tensor_store(lowering, prepared[PREPARED_SCALE], &c, factor);
+    tensor_store(lowering, prepared[PREPARED_SHIFT], &c,
+                 tensors.bias ? minus(b, tensor_load(lowering, tensors.bias, &c), moved)
+                              : negated(b, moved));
     close_blocks(b, 1);
 }
 
@@ -110,11 +107,10 @@ static Expr *bn_value(Lowering *lowering, const Node *node, Expr *const *x, Expr
     Builder *b = lowering->builder;
     BnTensors tensors = bn_tensors(node);
     Expr *const *channel = &index[AXIS_CHANNEL];
-    Buffer *scale = lower_prepared(lowering, node, PREPARED_SCALE);
-    Buffer *shift = lower_prepared(lowering, node, PREPARED_SHIFT);
+    Tensor *scale = node->prepared[PREPARED_SCALE], *shift = node->prepared[PREPARED_SHIFT];
     if (scale)
-        return plus(b, times(b, x[0], load_at(b, scale, 1, channel)),
-                    load_at(b, shift, 1, channel));
+        return plus(b, times(b, x[0], tensor_load(lowering, scale, channel)),
+                    tensor_load(lowering, shift, channel));
     Expr *centred = minus(b, x[0], tensor_load(lowering, tensors.running_mean, channel));
     Expr *scaled = times(b, centred, running_scale(lowering, node, *channel));
     return tensors.bias ? plus(b, scaled, tensor_load(lowering, tensors.bias, channel)) : scaled;
@@ -343,7 +339,8 @@ const OpDef op_bn = {.name = "BN",
                      .cost = cost_one_per_output,
                      .saved = bn_saved,
                      .value = bn_value,
-                     .prepare = bn_prepare,
+                     .prepared = {[PREPARED_SCALE] = "scale", [PREPARED_SHIFT] = "shift"},
+                     .lower_prepare = bn_lower_prepare,
                      .value_again = bn_value_again,
                      .lower_forward = bn_lower_forward,
                      .lower_parameter_gradient = bn_lower_parameter_gradient,

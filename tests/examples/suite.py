@@ -21,7 +21,8 @@ VARIANTS = [
     (["--target=avx512"], ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]),
     (["--batch=1"], []), (["--batch=1000", "--threads=64"], []),
     (["-fno-fuse"], []), (["-fno-vectorise"], []), (["-fno-parallelise"], ["-fopenmp"]),
-    (["-fno-layout"], []), (["-fno-winograd"], []), (["-fno-inplace", "-fno-update", "-fno-simplify", "-fno-recompute"], []),
+    (["-fno-layout"], []), (["-fno-winograd"], []), (["-fno-inplace", "-fno-update", "-fno-simplify", "-fno-recompute",
+      "-fno-fold"], []),
 ]
 
 
@@ -87,6 +88,17 @@ def library(context, paths):
     run([directory / "caller"], directory=directory)
 
 
+def folded(context, path, options, real):
+    """Changed, loaded and trained parameters show in the next forward pass, and stay as they were."""
+    directory = context.directory("folded", *options)
+    c_file, header = directory / f"{path.stem}.c", directory / f"{path.stem}.h"
+    run([context.cnnc, *options, "-o", c_file, "--header", header, path])
+    caller = pathlib.Path(__file__).with_name("folded.c")
+    run([context.compiler, *STRICT, *SANITIZE, "-O1", "-DCNNC_NO_MAIN", f"-DREAL={real}", f"-I{directory}",
+         caller, c_file, "-o", directory / "caller", "-lm"])
+    run([directory / "caller"], directory=directory)
+
+
 def dot(context, path):
     directory = context.directory(path.stem, "dot")
     text = run([context.cnnc, "--dot", path]).stdout
@@ -122,5 +134,8 @@ def cases(context):
         for options, flags in VARIANTS:
             name = f"{path.name} {' '.join([*options, *flags])}"
             result.append(Case(name, variant, path, options, flags, weight=2))
+    for options, real in ([], "float"), (["--infer"], "float"), (["--infer", "--double"], "double"), (
+            ["-O0"], "float"):
+        result.append(Case(f"parameters changed {' '.join(options)}", folded, resnet, options, real, weight=3))
     result.append(Case("two networks as libraries", library, (lenet, resnet), weight=9))
     return result

@@ -47,7 +47,7 @@ def run_sample(context, kind, text, index):
 # targets have a suite of their own.
 WAYS = [
     ([], ["-march=native"]), (["-fno-fuse"], ["-march=native"]), (["-fno-vectorise"], []),
-    (["-fno-parallelise"], []),
+    (["-fno-parallelise"], []), (["-fno-fold"], ["-march=native"]),
     (["--target=avx512"], []),  # vectors wider than the machine's: the C compiler splits them
 ]
 NETWORKS = ["vgg_small", "resnet_small", "dense_small", "heads_small", "train_small"]
