@@ -8,7 +8,8 @@ typedef struct Scratch {
 
 /* ---- What results need of memory ---- */
 
-/* Asks for the lines of a tile in the tensors that it is handed over to, and in those read there. */
+/* Asks for the lines of a tile in the tensors that it is handed over to, and in those read there.
+ */
 static void prefetch_lines(const WinogradEmission *e, Tensor *const *tensors, int count,
                            const TilePlace *place, Expr *block) {
     Builder *b = e->b;

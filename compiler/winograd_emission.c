@@ -336,7 +336,8 @@ TilePlace winograd_open_share(WinogradEmission *e, const WinogradShare *share, i
                              over(b, times(b, next, pieces), units), 1);
     expect_trips(b, (double)pieces->integer / (double)share->units, false);
     *block = remainder_of(b, piece, integer(b, blocks));
-    Expr *tile = plus(b, scaled(b, share->first, e->plan->slab), over(b, piece, integer(b, blocks)));
+    Expr *tile =
+        plus(b, scaled(b, share->first, e->plan->slab), over(b, piece, integer(b, blocks)));
     return place_of_tile(e, minimum(b, tile, minus(b, e->total, integer(b, 1))));
 }
 

@@ -14,10 +14,10 @@ typedef struct WinogradEmission {
     bool single_portion; /* all slabs, or those of a slot, whatever the batch */
     Expr *total;         /* tiles of the batch */
     Expr *total_slabs;
-    Expr *slot;          /* 0 where there is one */
-    Expr *end;           /* of the slot's slabs */
-    Expr *first;         /* slab of the current portion */
-    Expr *slabs;         /* how many it has; none where that is negative */
+    Expr *slot;  /* 0 where there is one */
+    Expr *end;   /* of the slot's slabs */
+    Expr *first; /* slab of the current portion */
+    Expr *slabs; /* how many it has; none where that is negative */
 } WinogradEmission;
 
 /* An unrolled loop over a constant extent. Returns the index. */
