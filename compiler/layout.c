@@ -205,6 +205,21 @@ static void need_halo(Assignment *a, const Node *node) {
     }
 }
 
+/* The gradient of an elementwise layer behind a convolution gets the halo of the layer's output,
+ * whose memory it can take then (inplace.c). */
+static void take_halo(Assignment *a, const Node *node) {
+    (void)a;
+    if (node->role != NODE_DATA_GRADIENT || !node_is_elementwise(node) || node->y == NULL ||
+        !(node->layer->inputs[0]->op->flags & OP_CONVOLUTION) ||
+        !tensor_same_extents(node->y, node->dx))
+        return;
+    const Layout *y = &tensor_storage(node->y)->layout;
+    if (y->blocked_axis == NOT_BLOCKED)
+        return;
+    for (int axis = 1; axis < node->dx->rank; axis++)
+        need_range(node->dx, axis, -y->before[axis], node->dx->extent[axis] - 1 + y->after[axis]);
+}
+
 static void count_storage(Tensor *tensor) {
     tensor->storage = 1;
     for (int axis = 0; axis < tensor->rank; axis++)
@@ -227,6 +242,7 @@ void layout_assign(Graph *graph, int vector_length, int max_batch) {
     block_activations(&a);
     for_each_node(&a, block_saved);
     for_each_node(&a, need_halo);
+    for_each_node(&a, take_halo);
     for (int i = 0; i < graph->tensor_count; i++) {
         Tensor *tensor = graph->tensors[i];
         tensor->layout = tensor->view_of ? tensor_storage(tensor)->layout : tensor->layout;

@@ -257,13 +257,28 @@ static void clear_halo(Lowering *lowering, Tensor *tensor) {
     close_blocks(b, opened);
 }
 
+/* Whether the node's result takes the memory of what the group has read: that has its halo. */
+static bool is_in_place(const Lowering *lowering, int position) {
+    Node *const *nodes = lowering->group->nodes;
+    const Tensor *storage = tensor_storage(node_result(nodes[position]));
+    for (int i = 0; i <= position; i++) {
+        int capacity = node_tensor_capacity(nodes[i]);
+        Tensor **reads = ARENA_ARRAY(lowering->arena, Tensor *, (size_t)capacity);
+        int count = node_reads(nodes[i], reads, capacity);
+        for (int k = 0; k < count; k++)
+            if (reads[k] == storage)
+                return true;
+    }
+    return false;
+}
+
 static void clear_halos(Lowering *lowering) {
     const Group *group = lowering->group;
     for (int i = 0; i < group->count; i++) {
         const Node *node = group->nodes[i];
         Tensor *result = node_result(node);
         bool kept = i == group->count - 1 || node->stored;
-        if (result && kept && !node->accumulate)
+        if (result && kept && !node->accumulate && !is_in_place(lowering, i))
             clear_halo(lowering, tensor_storage(result));
     }
 }

@@ -6,6 +6,53 @@ typedef struct Scratch {
     Buffer *filters, *inputs, *products;
 } Scratch;
 
+/* ---- What results need of memory ---- */
+
+/* Asks for the lines of a tile in the tensors that it is handed over to, and in those read there.
+ */
+static void prefetch_lines(const WinogradEmission *e, Tensor *const *tensors, int count,
+                           const TilePlace *place, Expr *block) {
+    Builder *b = e->b;
+    Expr *i = open_loop(b, LOOP_SERIAL, "i", e->plan->step);
+    Expr *j = open_loop(b, LOOP_SERIAL, "j", e->plan->step);
+    Expr *index[MAX_AXES] = {place->n, blocked_index(b, block, integer(b, 0), e->plan->length),
+                             plus(b, place->row, i), plus(b, place->column, j)};
+    for (int k = 0; k < count; k++) {
+        Expr *element = tensor_load(e->lowering, tensors[k], index);
+        call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &element));
+    }
+    close_blocks(b, 2);
+}
+
+/* The large ones. */
+static int result_tensors(const WinogradEmission *e, Tensor **tensors) {
+    Tensor *all[MAX_NEAR_TENSORS];
+    int count = lower_result_tensors(e->lowering, e->plan->node, all, MAX_NEAR_TENSORS), large = 0;
+    for (int k = 0; k < count; k++)
+        if (lower_is_large(e->lowering, all[k]))
+            tensors[large++] = all[k];
+    return large;
+}
+
+/* Those of a tile some way ahead. */
+static void prefetch_results(WinogradEmission *e, const TilePlace *current, Expr *block) {
+    Tensor *tensors[MAX_NEAR_TENSORS];
+    int count = result_tensors(e, tensors);
+    TilePlace place = winograd_tile_ahead(e, current);
+    prefetch_lines(e, tensors, count, &place, block);
+}
+
+static void prefetch_result_share(WinogradEmission *e, const WinogradShare *share) {
+    Tensor *tensors[MAX_NEAR_TENSORS];
+    int count = result_tensors(e, tensors);
+    Expr *block;
+    if (count == 0 || e->plan->slots == 1)
+        return;
+    TilePlace place = winograd_open_share(e, share, e->plan->result_blocks, &block);
+    prefetch_lines(e, tensors, count, &place, block);
+    close_blocks(e->b, 1);
+}
+
 /* ---- Products ---- */
 
 /* One slab at one point for one group of result blocks: the sum over the channels of some input
@@ -62,8 +109,19 @@ static void multiply_slab(const WinogradEmission *e, const Scratch *scratch,
                         product->add);
 }
 
+/* What this portion's results and the next one's inputs need. */
+static void prefetch_share(WinogradEmission *e, const WinogradCut *inputs, Expr *unit,
+                           int64_t units, Expr *slab) {
+    Builder *b = e->b;
+    Expr *this = plus(b, e->first, slab);
+    Expr *next = plus(b, this, integer(b, e->plan->portion));
+    winograd_prefetch_cut(e, &(WinogradShare){unit, units, next, 1}, inputs);
+    WinogradShare results = {unit, units, this, 1};
+    prefetch_result_share(e, &results);
+}
+
 /* With filters that have been transformed before. */
-static void multiply(WinogradEmission *e, const Scratch *scratch) {
+static void multiply(WinogradEmission *e, const WinogradCut *inputs, const Scratch *scratch) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t groups = plan->result_blocks / plan->columns;
@@ -72,6 +130,8 @@ static void multiply(WinogradEmission *e, const Scratch *scratch) {
     Expr *point = open_loop(b, e->kind, "point", plan->points);
     Expr *group = open_unless_single(b, e->kind, "group", groups, &opened);
     Expr *slab = winograd_open_slabs(e, e->kind);
+    prefetch_share(e, inputs, plus(b, times(b, point, integer(b, groups)), group),
+                   plan->points * groups, slab);
     Expr *filters = plus(b, times(b, point, integer(b, winograd_filters_stride(plan))),
                          times(b, group, integer(b, size)));
     Product product = {.slab = slab,
@@ -213,26 +273,6 @@ static void hand_over_windows(const ResultEmission *r, const Node *reader, const
     close_blocks(b, 2);
 }
 
-/* Asks for the lines that a tile some way ahead is handed over to, and for what is read there. */
-static void prefetch_results(const ResultEmission *r, const TilePlace *current, Expr *block) {
-    WinogradEmission *e = r->e;
-    Builder *b = e->b;
-    Tensor *tensors[MAX_NEAR_TENSORS];
-    int count = lower_result_tensors(e->lowering, e->plan->node, tensors, MAX_NEAR_TENSORS);
-    TilePlace place = winograd_tile_ahead(e, current);
-    Expr *i = open_loop(b, LOOP_SERIAL, "i", e->plan->step);
-    Expr *j = open_loop(b, LOOP_SERIAL, "j", e->plan->step);
-    Expr *index[MAX_AXES] = {place.n, blocked_index(b, block, integer(b, 0), e->plan->length),
-                             plus(b, place.row, i), plus(b, place.column, j)};
-    for (int k = 0; k < count; k++) {
-        if (!lower_is_large(e->lowering, tensors[k]))
-            continue;
-        Expr *element = tensor_load(e->lowering, tensors[k], index);
-        call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &element));
-    }
-    close_blocks(b, 2);
-}
-
 /* All tiles of `blocks` result blocks from `first_block` on. */
 static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_block,
                            int64_t blocks) {
@@ -248,7 +288,7 @@ static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_bl
     Expr *first =
         winograd_slab_offset(e, &(WinogradPlace){slab, integer(b, 0), block}, plan->result_blocks);
     r.from = declare(b, "from", TYPE_INDEX, plus(b, first, times(b, i, integer(b, plan->length))));
-    prefetch_results(&r, &place, block);
+    prefetch_results(e, &place, block);
     int64_t extent[2] = {(int64_t)plan->step * plan->step, plan->length};
     r.tile = declare_array(b, "result", TYPE_REAL, 2, extent);
     transform_products(&r);
@@ -353,7 +393,7 @@ void winograd_emit_convolution(WinogradEmission *e) {
         if (plan->filter_slots > 0)
             multiply_by_rows(e, filters, &scratch);
         else
-            multiply(e, &scratch);
+            multiply(e, &cut, &scratch);
         transform_back(e, scratch.products, integer(e->b, 0), plan->result_blocks);
     }
     winograd_close_portions(e);

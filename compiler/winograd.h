@@ -15,7 +15,8 @@ typedef enum WinogradKind {
 } WinogradKind;
 
 /* Makes the loops of a convolution node where the estimate says that they are faster than direct
- * ones. Returns whether it did; else nothing is emitted. */
+ * ones; those of the weight gradient make the bias's, too. Returns whether it did; else nothing is
+ * emitted. */
 bool winograd_lower(Lowering *lowering, const Node *node, WinogradKind kind);
 
 /* Whether it does so for a forward node, in tiles that windows tile, each of which could then go to

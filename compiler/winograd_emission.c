@@ -40,7 +40,8 @@ void winograd_open_slots(WinogradEmission *e) {
     e->kind = plan->slots > 1 ? LOOP_SERIAL : LOOP_INDEPENDENT;
     e->single_portion = plan->portion >= largest_share(e);
     e->total = declare(b, "tiles", TYPE_INDEX, scaled(b, batch_size(b), plan->image_tiles));
-    e->end = declare(b, "slabs", TYPE_INDEX, divided_up(b, e->total, plan->slab));
+    e->total_slabs = declare(b, "slabs", TYPE_INDEX, divided_up(b, e->total, plan->slab));
+    e->end = e->total_slabs;
     if (plan->slots == 1)
         return;
     Expr *share = declare(b, "share", TYPE_INDEX, divided_up(b, e->end, plan->slots));
@@ -147,8 +148,7 @@ static int64_t column_extent(const Tensor *tensor) {
     return tensor->extent[1] + tensor->layout.before[1] + tensor->layout.after[1];
 }
 
-static Expr *tensor_vector(void *context, Expr *row, Expr *column) {
-    const CutEmission *c = context;
+static Expr *tensor_vector(const CutEmission *c, Expr *row, Expr *column) {
     Builder *b = c->e->b;
     Tensor *tensor = c->cut->tensor;
     Expr *place = plus(b, scaled(b, row, row_extent(tensor)), column);
@@ -211,28 +211,85 @@ static Expr *cut_offset(const CutEmission *c, const TilePlace *place, Expr *bloc
     return scaled(b, offset, c->e->plan->length);
 }
 
-/* What a tile some way ahead has and those before it have not: transforms wait for memory. */
-static void prefetch_tile(CutEmission *c, const TilePlace *current, Expr *block) {
+/* What the tile has and those before it have not: as many rows and columns as tiles are apart, or
+ * all rows. */
+static void prefetch_lines(CutEmission *c, const char *macro, int64_t rows) {
     Builder *b = c->e->b;
     int64_t extent = c->cut->matrix->columns, step = c->e->plan->step;
-    TilePlace place = winograd_tile_ahead(c->e, current);
-    CutEmission ahead = *c;
-    ahead.from = declare(b, "ahead", TYPE_INDEX, cut_offset(c, &place, block));
-    Expr *row = open_loop(b, LOOP_SERIAL, "i", extent);
+    Expr *row = open_loop(b, LOOP_SERIAL, "i", rows);
     Expr *column = open_loop(b, LOOP_SERIAL, "j", step);
-    Expr *vector = tensor_vector(&ahead, row, plus(b, column, integer(b, extent - step)));
+    Expr *vector = tensor_vector(c, plus(b, row, integer(b, extent - rows)),
+                                 plus(b, column, integer(b, extent - step)));
     vector->type = TYPE_REAL; /* the macro takes an element's address */
-    call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &vector));
+    call_statement(b, call(b, TYPE_REAL, macro, 1, &vector));
     close_blocks(b, 2);
 }
 
-static void cut_tile(CutEmission *c, const TilePlace *place) {
+/* Transforms wait for memory. */
+static void prefetch_tile(CutEmission *c, const TilePlace *current, Expr *block) {
+    Builder *b = c->e->b;
+    TilePlace place = winograd_tile_ahead(c->e, current);
+    CutEmission ahead = *c;
+    ahead.from = declare(b, "ahead", TYPE_INDEX, cut_offset(c, &place, block));
+    prefetch_lines(&ahead, "VECTOR_PREFETCH", c->cut->matrix->columns);
+}
+
+bool winograd_asks_ahead(const WinogradEmission *e, const Tensor *tensor) {
+    return e->plan->slots > 1 && lower_is_large(e->lowering, tensor);
+}
+
+TilePlace winograd_open_share(WinogradEmission *e, const WinogradShare *share, int64_t blocks,
+                              Expr **block) {
+    Builder *b = e->b;
+    Expr *pieces = integer(b, share->slabs * e->plan->slab * blocks);
+    Expr *units = integer(b, share->units), *next = plus(b, share->unit, integer(b, 1));
+    Expr *piece = open_range(b, LOOP_SERIAL, "piece", over(b, times(b, share->unit, pieces), units),
+                             over(b, times(b, next, pieces), units), 1);
+    expect_trips(b, (double)pieces->integer / (double)share->units, false);
+    *block = remainder_of(b, piece, integer(b, blocks));
+    Expr *tile =
+        plus(b, scaled(b, share->first, e->plan->slab), over(b, piece, integer(b, blocks)));
+    return place_of_tile(e, minimum(b, tile, minus(b, e->total, integer(b, 1))));
+}
+
+void winograd_prefetch_cut(WinogradEmission *e, const WinogradShare *share,
+                           const WinogradCut *cut) {
+    Builder *b = e->b;
+    CutEmission ahead = {.e = e, .cut = cut};
+    Expr *block;
+    if (!winograd_asks_ahead(e, cut->tensor))
+        return;
+    TilePlace place = winograd_open_share(e, share, cut->blocks, &block);
+    ahead.from = declare(b, "ahead", TYPE_INDEX, cut_offset(&ahead, &place, block));
+    prefetch_lines(&ahead, "VECTOR_PREFETCH", e->plan->step);
+    close_blocks(b, 1);
+}
+
+/* The sum of all that a tile has. */
+static void add_tile(const CutEmission *c, Expr *sum) {
+    Builder *b = c->e->b;
+    int64_t extent = c->cut->matrix->columns;
+    Expr *column = open_loop(b, LOOP_SERIAL, "j", extent), *column_sum = NULL, *place[2];
+    for (int row = 0; row < extent; row++) {
+        border_place(c, integer(b, row), column, place);
+        Expr *vector = c->border ? winograd_load_vector(b, c->border, 2, place)
+                                 : tensor_vector(c, integer(b, row), column);
+        column_sum = column_sum ? plus(b, column_sum, vector) : vector;
+    }
+    local_add(b, sum, column_sum);
+    close_blocks(b, 1);
+}
+
+/* `sum`: a variable that the tile's vectors are added to, or NULL. */
+static void cut_tile(CutEmission *c, const TilePlace *place, Expr *sum) {
     WinogradEmission *e = c->e;
     Builder *b = e->b;
     const RationalMatrix *matrix = c->cut->matrix;
     bool border = has_border(c);
     if (border)
         fill_border(c, place);
+    if (sum)
+        add_tile(c, sum);
     int64_t length = e->plan->length, point = slab_point_stride(e, c->cut->blocks);
     WinogradVectors from = {.row = row_extent(c->cut->tensor) * length, .column = length};
     WinogradVectors to = {.row = e->plan->extent * point, .column = point};
@@ -255,10 +312,21 @@ static Expr *slab_end(const WinogradEmission *e, Expr *slab, bool all) {
     return minimum(b, minus(b, e->total, first), end);
 }
 
-Expr *winograd_open_tiles(WinogradEmission *e, Expr *slab, bool all) {
-    Expr *i = open_range(e->b, e->kind, "i", integer(e->b, 0), slab_end(e, slab, all), 1);
+static Expr *open_tiles(WinogradEmission *e, LoopKind kind, Expr *slab, bool all) {
+    Expr *i = open_range(e->b, kind, "i", integer(e->b, 0), slab_end(e, slab, all), 1);
     expect_trips(e->b, (double)e->plan->slab, false);
     return i;
+}
+
+Expr *winograd_open_tiles(WinogradEmission *e, Expr *slab, bool all) {
+    return open_tiles(e, e->kind, slab, all);
+}
+
+static void store_sum(const CutEmission *c, Expr *slab, Expr *block, Expr *sum) {
+    Builder *b = c->e->b;
+    Expr *place = scaled(b, plus(b, c->e->first, slab), c->cut->blocks);
+    place = scaled(b, plus(b, place, block), c->e->plan->length);
+    store_at(b, c->cut->sums, 1, &place, sum, false);
 }
 
 void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
@@ -267,7 +335,10 @@ void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
     CutEmission c = {.e = e, .cut = cut};
     Expr *slab = winograd_open_slabs(e, e->kind);
     Expr *block = open_loop(b, e->kind, "block", cut->blocks);
-    Expr *i = winograd_open_tiles(e, slab, cut->missing != TILES_LEFT_OUT);
+    Expr *sum = NULL;
+    if (cut->sums)
+        sum = declare(b, "sum", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL));
+    Expr *i = open_tiles(e, sum ? LOOP_SERIAL : e->kind, slab, cut->missing != TILES_LEFT_OUT);
     Expr *number = number_of_tile(e, slab, i);
     if (cut->missing == TILES_REPEATED && plan->image_tiles % plan->slab != 0)
         number = minimum(b, number, minus(b, e->total, integer(b, 1)));
@@ -277,8 +348,11 @@ void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
     c.to = declare(b, "to", TYPE_INDEX,
                    plus(b, winograd_slab_offset(e, &to, cut->blocks), scaled(b, i, plan->length)));
     prefetch_tile(&c, &place, block);
-    cut_tile(&c, &place);
-    close_blocks(b, 3);
+    cut_tile(&c, &place, sum);
+    close_blocks(b, 1);
+    if (sum)
+        store_sum(&c, slab, block, sum);
+    close_blocks(b, 2);
 }
 
 /* ---- Matrix products ---- */

@@ -13,10 +13,11 @@ typedef struct WinogradEmission {
     LoopKind kind;       /* of the loops within a portion */
     bool single_portion; /* all slabs, or those of a slot, whatever the batch */
     Expr *total;         /* tiles of the batch */
-    Expr *slot;          /* 0 where there is one */
-    Expr *end;           /* of the slot's slabs */
-    Expr *first;         /* slab of the current portion */
-    Expr *slabs;         /* how many it has; none where that is negative */
+    Expr *total_slabs;
+    Expr *slot;  /* 0 where there is one */
+    Expr *end;   /* of the slot's slabs */
+    Expr *first; /* slab of the current portion */
+    Expr *slabs; /* how many it has; none where that is negative */
 } WinogradEmission;
 
 /* An unrolled loop over a constant extent. Returns the index. */
@@ -82,8 +83,25 @@ typedef struct WinogradCut {
     int64_t end[2];    /* elements from here on count as zeros */
     Buffer *to;        /* winograd_slab_scratch */
     MissingTiles missing;
+    Buffer *sums; /* each slab's of the elements, [slab of the batch][channel]; NULL: not wanted */
 } WinogradCut;
 void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut);
+
+/* While tiles are multiplied memory rests: each of `units` register tiles asks for its share of
+ * the tiles that are transformed next. */
+typedef struct WinogradShare {
+    Expr *unit;
+    int64_t units;
+    Expr *first;   /* slab of the first of these tiles */
+    int64_t slabs; /* how many, each with all blocks of channels */
+} WinogradShare;
+/* Whether there is such a time, and the tensor so large that it comes from memory. */
+bool winograd_asks_ahead(const WinogradEmission *e, const Tensor *tensor);
+/* One loop over the share; `block` is the tile's block of channels. */
+TilePlace winograd_open_share(WinogradEmission *e, const WinogradShare *share, int64_t blocks,
+                              Expr **block);
+/* Asks for what winograd_cut_tiles will read. */
+void winograd_prefetch_cut(WinogradEmission *e, const WinogradShare *share, const WinogradCut *cut);
 
 /* sum[row][column] += set(scalars[row]) * vectors[column]. */
 typedef struct WinogradTerms {

@@ -39,9 +39,27 @@ static void join_slots(const WinogradEmission *e, Buffer *sums) {
 
 /* ---- Products ---- */
 
+/* What the next portion needs of memory; `tile`: point, group, block, channel of it. */
+static void prefetch_share(WinogradEmission *e, const WinogradCut *x, const WinogradCut *dy,
+                           Expr *const *tile) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t groups = plan->result_blocks / plan->columns, rows = plan->length / plan->rows;
+    Expr *unit = plus(b, times(b, tile[0], integer(b, groups)), tile[1]);
+    unit = plus(b, times(b, unit, integer(b, plan->input_blocks)), tile[2]);
+    unit = plus(b, times(b, unit, integer(b, rows)), over(b, tile[3], integer(b, plan->rows)));
+    WinogradShare share = {.unit = unit,
+                           .units = plan->points * groups * plan->input_blocks * rows,
+                           .first = plus(b, e->first, integer(b, plan->portion)),
+                           .slabs = plan->portion};
+    winograd_prefetch_cut(e, &share, x);
+    winograd_prefetch_cut(e, &share, dy);
+}
+
 /* sums[point][dy block][x channel] += sum over the portion's tiles of inputs * taps; `add`: to what
  * is there. */
-static void multiply(WinogradEmission *e, Buffer *inputs, Buffer *taps, Buffer *sums, bool add) {
+static void multiply(WinogradEmission *e, const WinogradCut *x, const WinogradCut *dy, Buffer *sums,
+                     bool add) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t length = plan->length, groups = plan->result_blocks / plan->columns;
@@ -55,15 +73,16 @@ static void multiply(WinogradEmission *e, Buffer *inputs, Buffer *taps, Buffer *
         c = open_range(b, LOOP_SERIAL, "c", integer(b, 0), integer(b, length), plan->rows);
         opened++;
     }
+    prefetch_share(e, x, dy, (Expr *[]){point, group, block, c});
     Buffer *tile = winograd_declare_sums(e);
 
     Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
     WinogradPlace place = {slab, point, block};
     Expr *from = winograd_slab_offset(e, &place, plan->input_blocks);
-    Buffer *tiles = declare_pointer(b, "from", inputs, plus(b, from, c));
+    Buffer *tiles = declare_pointer(b, "from", x->to, plus(b, from, c));
     place.block = times(b, group, integer(b, plan->columns));
     from = winograd_slab_offset(e, &place, plan->result_blocks);
-    Buffer *factors = declare_pointer(b, "factors", taps, from);
+    Buffer *factors = declare_pointer(b, "factors", dy->to, from);
     Expr *i = open_loop(b, LOOP_SERIAL, "i", plan->slab);
     b->open_stmt[b->depth - 1]->rolled = true;
     Expr *vector = times(b, i, integer(b, length));
@@ -113,6 +132,42 @@ static void transform_back(WinogradEmission *e, Buffer *sums) {
     close_blocks(b, opened);
 }
 
+/* ---- The bias's gradient ---- */
+
+/* One vector for each slab of the largest batch and block of dy; NULL where there is no bias. */
+static Buffer *slab_sums(const WinogradEmission *e) {
+    const WinogradPlan *plan = e->plan;
+    int64_t tiles = plan->image_tiles * e->lowering->options->max_batch;
+    int64_t slabs = (tiles + plan->slab - 1) / plan->slab;
+    if (plan->node->parameter_gradients[1] == NULL)
+        return NULL;
+    return lower_scratch(e->lowering, "slab_sums", false, slabs * plan->result->extent[0]);
+}
+
+/* They are short; their sum is taken in double. */
+static void add_up_slabs(WinogradEmission *e, Buffer *slab_sums) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t length = plan->length;
+    Expr *block = open_loop(b, LOOP_INDEPENDENT, "block", plan->result_blocks);
+    Buffer *totals = declare_array(b, "totals", TYPE_DOUBLE, 1, &length);
+    Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", length);
+    store_at(b, totals, 1, &lane, number(b, 0), false);
+    close_blocks(b, 1);
+    Expr *slab = open_range(b, LOOP_SERIAL, "slab", integer(b, 0), e->total_slabs, 1);
+    expect_trips(b, (double)plan->image_tiles / (double)plan->slab, true);
+    lane = open_loop(b, LOOP_INDEPENDENT, "lane", length);
+    Expr *place = plus(b, times(b, slab, integer(b, plan->result_blocks)), block);
+    place = plus(b, times(b, place, integer(b, length)), lane);
+    store_at(b, totals, 1, &lane, load_at(b, slab_sums, 1, &place), true);
+    close_blocks(b, 2);
+    lane = open_loop(b, LOOP_INDEPENDENT, "lane", length);
+    Expr *channel = blocked_index(b, block, lane, length);
+    tensor_store(e->lowering, plan->node->parameter_gradients[1], &channel,
+                 load_at(b, totals, 1, &lane));
+    close_blocks(b, 2);
+}
+
 /* ---- All of it ---- */
 
 static WinogradCut cut_of(const WinogradEmission *e, Tensor *tensor, const RationalMatrix *matrix,
@@ -145,12 +200,15 @@ void winograd_emit_weight_gradient(WinogradEmission *e) {
     winograd_open_portions(e);
     WinogradCut x = cut_of(e, plan->input, &e->matrices.input, inputs);
     WinogradCut dy = cut_of(e, plan->result, &e->matrices.filter, taps);
+    dy.sums = slab_sums(e);
     winograd_cut_tiles(e, &x);
     winograd_cut_tiles(e, &dy);
-    multiply(e, inputs, taps, sums, !e->single_portion);
+    multiply(e, &x, &dy, sums, !e->single_portion);
     winograd_close_portions(e);
     if (plan->slots > 1)
         join_slots(e, sums);
     comment(e->b, "and transform the sums back.");
     transform_back(e, sums);
+    if (dy.sums)
+        add_up_slabs(e, dy.sums);
 }

@@ -317,17 +317,17 @@ static void try_groups(Search *search, int slots) {
     plan->part = 0;
 }
 
-/* The portions for a register tile: as many slabs as the cache holds, in half of it where filters
- * are read beside them; as many as make the way of the filters as long as that of the transformed
- * tiles, or four times as many of a weight gradient; or as many as leave room in the cache for a
- * part of the filters. */
+/* The portions for a register tile: as many slabs as half of the cache holds, beside filters, or a
+ * quarter of it, beside the sums of a weight gradient and what comes from memory meanwhile; as many
+ * as make the way of the filters as long as that of the transformed tiles, or four times as many of
+ * a weight gradient; or as many as leave room in the cache for a part of the filters. */
 static void try_portions(Search *search) {
     WinogradPlan *plan = &search->plan;
     double inputs = (double)(plan->input_blocks * plan->length);
     double results = (double)(plan->result_blocks * plan->length);
     int slots = lower_slots(search->options);
     plan->filter_slots = 0;
-    double scratch = plan->kind == WINOGRAD_WEIGHT_GRADIENT ? CACHE_REALS : CACHE_REALS / 2;
+    double scratch = plan->kind == WINOGRAD_WEIGHT_GRADIENT ? CACHE_REALS / 4 : CACHE_REALS / 2;
     try_portion(search, slots, (int64_t)(scratch / slab_reals(plan)));
     double balanced = inputs * results / (inputs + results) / (double)plan->slab;
     try_portion(search, 1, (int64_t)balanced);

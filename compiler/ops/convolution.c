@@ -155,6 +155,8 @@ void convolution_forward(Lowering *lowering, const Node *node, int64_t groups) {
 }
 
 void convolution_parameter_gradient(Lowering *lowering, const Node *node, int64_t groups) {
+    if (winograd_lower(lowering, node, WINOGRAD_WEIGHT_GRADIENT))
+        return;
     Convolution c = convolution_of(node, groups);
     add_group(&c);
     add_filter(&c, false);
@@ -167,8 +169,7 @@ void convolution_parameter_gradient(Lowering *lowering, const Node *node, int64_
     c.contraction.b = windowed_input(&c, node->x[0]);
     c.contraction.result = weight_operand(&c, node->parameter_gradients[0]);
     c.contraction.connections = node->connections;
-    if (!winograd_lower(lowering, node, WINOGRAD_WEIGHT_GRADIENT))
-        lower_contraction(lowering, &c.contraction);
+    lower_contraction(lowering, &c.contraction);
     if (node->parameter_gradients[1]) {
         lower_bias_gradient(lowering, node, node->parameter_gradients[1]);
     }

@@ -331,15 +331,25 @@ static Expr *passed(Builder *b, Expr *place, Expr *number_of_element, Expr *dy) 
     return choose(b, equal(b, place, number_of_element), dy, number(b, 0));
 }
 
+static Expr *window_number(const Maximum *m, Tensor *tensor, Buffer *map) {
+    return map ? maximum_load_of_map(m, map) : tensor_load(m->lowering, tensor, m->output);
+}
+
+static void turn_maps(Maximum *m) {
+    m->dy_map = maximum_map_of(m, m->node->dy);
+    if (m->node->through_positive)
+        m->y_map = maximum_map_of(m, m->node->y);
+}
+
 /* dy of the window; where the node takes over a RELU's derivative, 0 unless the maximum was
  * positive.
  */
 static Expr *window_gradient(Maximum *m) {
     Builder *b = m->lowering->builder;
-    Expr *dy = tensor_load(m->lowering, m->node->dy, m->output);
+    Expr *dy = window_number(m, m->node->dy, m->dy_map);
     if (!m->node->through_positive)
         return dy;
-    Expr *y = tensor_load(m->lowering, m->node->y, m->output);
+    Expr *y = window_number(m, m->node->y, m->y_map);
     return choose(b, greater(b, y, number(b, 0)), dy, number(b, 0));
 }
 
@@ -439,6 +449,7 @@ static void gather_tiles(Lowering *lowering, const Node *node) {
     Row row = {.sums = NULL};
     Expr *input[MAX_AXES], *offset[3];
     int opened = maximum_open_blocks(&m, lowering, node, true, true), last = maximum_last_axis(&m);
+    turn_maps(&m);
     opened += pooling_open_outputs(lowering, m.window, 0, last, m.output);
     declare_row(&m, &row);
     load_row(&m, &row);
@@ -456,6 +467,7 @@ static void gather_rows(Lowering *lowering, const Node *node) {
     Maximum m;
     Expr *input[MAX_AXES], *offset[3];
     int opened = maximum_open_blocks(&m, lowering, node, true, true), last = maximum_last_axis(&m);
+    turn_maps(&m);
     const char *const *letters = axis_letters(node->dx->rank);
     for (int axis = 0; axis < last; axis++, opened++)
         input[AXIS_SPACE + axis] =

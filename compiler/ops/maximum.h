@@ -12,10 +12,11 @@ typedef struct Maximum {
     Channels channels;
     Expr *output[MAX_AXES]; /* the window's position */
     Expr *block_of_examples;
-    int64_t example_lanes; /* > 0: lanes are the examples of a block instead of its channels */
-    Expr *lane;            /* set by open_lanes */
-    Buffer *made;          /* the window's elements, lanes last; NULL: they are loaded from x */
-    bool placed;           /* it matters which element is the maximum */
+    int64_t example_lanes;  /* > 0: lanes are the examples of a block instead of its channels */
+    Expr *lane;             /* set by open_lanes */
+    Buffer *made;           /* the window's elements, lanes last; NULL: they are loaded from x */
+    Buffer *dy_map, *y_map; /* of maximum_map_of; NULL: loaded from the tensor */
+    bool placed;            /* it matters which element is the maximum */
 } Maximum;
 
 int maximum_last_axis(const Maximum *m);
@@ -44,5 +45,10 @@ Buffer *maximum_declare_map(const Maximum *m);
 void maximum_store_in_map(const Maximum *m, Buffer *map, Expr *value);
 /* To be called behind the loops over windows. */
 void maximum_turn_map(Maximum *m, Buffer *map);
+/* For the gradient an array with the lanes of all windows, from a tensor of such maps; NULL: it has
+ * none. To be called inside the loops over blocks. */
+Buffer *maximum_map_of(Maximum *m, Tensor *tensor);
+/* The number at m->output and m->lane. */
+Expr *maximum_load_of_map(const Maximum *m, Buffer *map);
 
 #endif

@@ -148,54 +148,83 @@ static int64_t count_positions(const Maximum *m) {
     return positions;
 }
 
-Buffer *maximum_declare_map(const Maximum *m) {
+/* Whether there are two such tensors, of which an array holds one block of channels. */
+static bool is_turned(const Maximum *m, const Tensor *lanes, const Tensor *map) {
     int64_t length = m->lowering->options->vector_length, positions = count_positions(m);
-    bool turned = m->example_lanes == 0 && m->node->x[0]->layout.blocked_axis == 0 &&
-                  m->node->y->layout.blocked_axis == NOT_BLOCKED;
-    if (!turned || length == 1 || m->channels.lanes != length || positions < length ||
-        positions > LARGEST_MAP || !is_stored_plainly(m))
-        return NULL;
-    int64_t extent = positions * length;
+    return m->example_lanes == 0 && lanes->layout.blocked_axis == 0 &&
+           map->layout.blocked_axis == NOT_BLOCKED && length > 1 && m->channels.lanes == length &&
+           positions >= length && positions <= LARGEST_MAP;
+}
+
+static Buffer *declare_map(const Maximum *m) {
+    int64_t extent = count_positions(m) * m->channels.lanes;
     return declare_array(m->lowering->builder, "map", TYPE_REAL, 1, &extent);
 }
 
-void maximum_store_in_map(const Maximum *m, Buffer *map, Expr *value) {
+static Expr *place_in_map(const Maximum *m) {
     Builder *b = m->lowering->builder;
     Expr *place = integer(b, 0);
     for (int axis = 0; axis < m->window->rank; axis++)
         place = plus(b, times(b, place, integer(b, m->window->output[axis])),
                      m->output[AXIS_SPACE + axis]);
-    place = plus(b, times(b, place, integer(b, m->channels.lanes)), m->lane);
-    store_at(b, map, 1, &place, value, false);
+    return plus(b, times(b, place, integer(b, m->channels.lanes)), m->lane);
 }
 
-static void turn_positions(Maximum *m, Buffer *map, Expr *first) {
+/* A vector of positions of each channel from the map to the tensor, or back. */
+static void turn_positions(Maximum *m, Tensor *tensor, Buffer *map, Expr *first, bool back) {
     Builder *b = m->lowering->builder;
-    int64_t length = m->lowering->options->vector_length;
-    Expr *to = tensor_load(m->lowering, m->node->y, m->output);
-    lower_transpose(m->lowering,
-                    &(VectorRows){to->buffer, plus(b, to->argument[0], first), count_positions(m)},
-                    &(VectorRows){map, times(b, first, integer(b, length)), length});
+    Expr *element = tensor_load(m->lowering, tensor, m->output);
+    VectorRows channels = {element->buffer, plus(b, element->argument[0], first),
+                           count_positions(m)};
+    VectorRows lanes = {map, times(b, first, integer(b, m->channels.lanes)), m->channels.lanes};
+    lower_transpose(m->lowering, back ? &lanes : &channels, back ? &channels : &lanes);
 }
 
 /* As many positions at a time as a vector has lanes; the last ones with some before them. */
-void maximum_turn_map(Maximum *m, Buffer *map) {
+static void turn_all(Maximum *m, Tensor *tensor, Buffer *map, bool back) {
     Builder *b = m->lowering->builder;
     int64_t length = m->lowering->options->vector_length, positions = count_positions(m);
     int64_t whole = positions / length * length;
-    if (map == NULL)
-        return;
     m->output[AXIS_CHANNEL] = times(b, m->channels.block, integer(b, length));
     for (int axis = 0; axis < m->window->rank; axis++)
         m->output[AXIS_SPACE + axis] = integer(b, 0);
     if (whole == length) {
-        turn_positions(m, map, integer(b, 0));
+        turn_positions(m, tensor, map, integer(b, 0), back);
     } else {
         Expr *first =
             open_range(b, LOOP_INDEPENDENT, "position", integer(b, 0), integer(b, whole), length);
-        turn_positions(m, map, first);
+        turn_positions(m, tensor, map, first, back);
         close_blocks(b, 1);
     }
     if (whole < positions)
-        turn_positions(m, map, integer(b, positions - length));
+        turn_positions(m, tensor, map, integer(b, positions - length), back);
+}
+
+Buffer *maximum_declare_map(const Maximum *m) {
+    if (!is_turned(m, m->node->x[0], m->node->y) || !is_stored_plainly(m))
+        return NULL;
+    return declare_map(m);
+}
+
+void maximum_store_in_map(const Maximum *m, Buffer *map, Expr *value) {
+    Expr *place = place_in_map(m);
+    store_at(m->lowering->builder, map, 1, &place, value, false);
+}
+
+void maximum_turn_map(Maximum *m, Buffer *map) {
+    if (map)
+        turn_all(m, m->node->y, map, false);
+}
+
+Buffer *maximum_map_of(Maximum *m, Tensor *tensor) {
+    if (!is_turned(m, m->node->dx, tensor))
+        return NULL;
+    Buffer *map = declare_map(m);
+    turn_all(m, tensor, map, true);
+    return map;
+}
+
+Expr *maximum_load_of_map(const Maximum *m, Buffer *map) {
+    Expr *place = place_in_map(m);
+    return load_at(m->lowering->builder, map, 1, &place);
 }
