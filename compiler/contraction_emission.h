@@ -82,6 +82,9 @@ void contraction_close_slots(Emission *e);
 /* Reals from the sums of one slot to those of the next. */
 int64_t contraction_slot_size(const ContractionPlan *plan);
 
+/* The moments of the finished tile to the node's (contraction_moments.c), if it has any. */
+void contraction_emit_moments(Emission *e, Buffer *tile);
+
 /* Leaves out terms that are padding for the whole tile: fills e->clipped (contraction_clip.c). */
 void contraction_clip(Emission *e);
 

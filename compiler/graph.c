@@ -114,6 +114,8 @@ int node_reads(const Node *node, Tensor **tensors, int capacity) {
         for (int i = 0; i < MAX_SAVED; i++)
             list_add(&list, node->saved[i]);
     list_add(&list, node->connections);
+    if (node->op->flags & OP_READS_MOMENTS)
+        list_add(&list, node->moments);
     list_add(&list, node->dy);
     if (node->accumulate)
         list_add(&list, node->dx);
@@ -130,6 +132,8 @@ int node_writes(const Node *node, Tensor **tensors, int capacity) {
     if (node->role == NODE_FORWARD && !runs_from_saved(node))
         for (int i = 0; i < MAX_SAVED; i++)
             list_add(&list, node->saved[i]);
+    if (!(node->op->flags & OP_READS_MOMENTS))
+        list_add(&list, node->moments);
     for (int i = 0; i < MAX_PARAMETERS; i++)
         list_add(&list, node->parameter_gradients[i]);
     list_add(&list, node->losses);
