@@ -8,7 +8,9 @@
  * by channel, so that the second time finds them in the cache. The sum of squared deviations is
  * that of the distances from an origin, less the part of the mean: with one of the numbers as the
  * origin nothing cancels that matters (Chan, Golub and LeVeque, "Algorithms for computing the
- * sample variance", 1983, section 3). */
+ * sample variance", 1983, section 3). Right behind a convolution the forward pass need not read x
+ * for the sums: the convolution has left mean and sum of squared deviations of each of its tiles
+ * (Node.moments), which join as formula 2.1 there does, about the same origin. */
 #include "channels.h"
 #include "common.h"
 

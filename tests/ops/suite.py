@@ -109,7 +109,7 @@ def normalises_far_from_zero(context):
     exact, *found = (results(directory, program) for program in programs)
     for program, result in zip(programs[1:], found):
         error = tensors.error(result["bn1.weight"], exact["bn1.weight"])
-        check(error <= 1e-3, f"{program.name}: the gradient of the scale differs by {error:.3g}")
+        check(error <= 5e-3, f"{program.name}: the gradient of the scale differs by {error:.3g}")
 
 
 def inference_agrees(context, network, options, bound):
