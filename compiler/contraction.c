@@ -406,20 +406,23 @@ static void try_examples(ContractionPlan *plan) {
         *plan = lanes;
 }
 
+bool contraction_plan(Lowering *lowering, const Contraction *contraction, ContractionPlan *plan) {
+    *plan = (ContractionPlan){.contraction = contraction, .lowering = lowering};
+    start_plan(plan);
+    if (lowering->options->level == 0 || !contraction_split_blocks(plan))
+        return false;
+    contraction_sides(plan);
+    plan->tile = contraction_choose_tile(plan);
+    try_examples(plan);
+    plan->tile = contraction_tuned_tile(plan);
+    if (contraction_split_parts(plan) || contraction_split_chains(plan))
+        contraction_sides(plan);
+    return plan->tile.form != TILE_NONE;
+}
+
 void lower_contraction(Lowering *lowering, const Contraction *contraction) {
-    ContractionPlan plan = {.contraction = contraction, .lowering = lowering};
-    start_plan(&plan);
-    if (lowering->options->level > 0) {
-        if (contraction_split_blocks(&plan)) {
-            contraction_sides(&plan);
-            plan.tile = contraction_choose_tile(&plan);
-            try_examples(&plan);
-            plan.tile = contraction_tuned_tile(&plan);
-            if (contraction_split_parts(&plan) || contraction_split_chains(&plan))
-                contraction_sides(&plan);
-        }
-    }
-    if (plan.tile.form != TILE_NONE) {
+    ContractionPlan plan;
+    if (contraction_plan(lowering, contraction, &plan)) {
         contraction_emit_tiled(&plan);
         return;
     }

@@ -175,6 +175,8 @@ bool contraction_split_parts(ContractionPlan *plan);
 /* Splits vector_dim for the tile's chains; returns whether there are any: then sides are to be made
  * anew. */
 bool contraction_split_chains(ContractionPlan *plan);
+/* Makes the plan with its tile; false where only plain loops will do. */
+bool contraction_plan(Lowering *lowering, const Contraction *contraction, ContractionPlan *plan);
 /* Emits the loops of the chosen tile. */
 void contraction_emit_tiled(ContractionPlan *plan);
 

@@ -83,6 +83,9 @@ void contraction_close_slots(Emission *e);
 /* A new variable: the sum over all slots of the vectors at an offset. */
 Expr *contraction_slots_total(Emission *e, const char *name, Expr *offset);
 
+/* The moments of the finished tile to the node's (contraction_moments.c), if it has any. */
+void contraction_emit_moments(Emission *e, Buffer *tile);
+
 /* Leaves out terms that are padding for the whole tile: fills e->clipped (contraction_clip.c). */
 void contraction_clip(Emission *e);
 

@@ -151,6 +151,7 @@ static void emit_tile(Emission *e) {
     Buffer *sum = contraction_emit_sums(e, e->first_inner);
     emit_spill(e, sum, tile, split);
     close_blocks(b, opened);
+    contraction_emit_moments(e, tile);
     emit_epilogue(e, tile);
 }
 

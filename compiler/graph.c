@@ -117,6 +117,8 @@ int node_reads(const Node *node, Tensor **tensors, int capacity) {
         for (int i = 0; i < MAX_SAVED; i++)
             list_add(&list, node->saved[i]);
     list_add(&list, node->connections);
+    if (node->op->flags & OP_READS_MOMENTS)
+        list_add(&list, node->moments);
     list_add(&list, node->dy);
     if (node->accumulate)
         list_add(&list, node->dx);
@@ -135,6 +137,8 @@ int node_writes(const Node *node, Tensor **tensors, int capacity) {
             list_add(&list, node->saved[i]);
     for (int i = 0; i < MAX_PREPARED && node->role == NODE_PREPARE; i++)
         list_add(&list, node->prepared[i]);
+    if (!(node->op->flags & OP_READS_MOMENTS))
+        list_add(&list, node->moments);
     for (int i = 0; i < MAX_PARAMETERS; i++)
         list_add(&list, node->parameter_gradients[i]);
     list_add(&list, node->losses);

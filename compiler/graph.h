@@ -10,6 +10,7 @@ typedef enum TensorRole {
     TENSOR_INPUT,
     TENSOR_ACTIVATION,
     TENSOR_SAVED,     /* kept by a training forward kernel for its gradients */
+    TENSOR_MOMENTS,   /* Node.moments */
     TENSOR_GRADIENT,  /* of an activation */
     TENSOR_PARAMETER, /* trainable or running statistics */
     TENSOR_PREPARED,  /* of parameters, in Network.prepared (fold.h) */
@@ -99,8 +100,12 @@ struct Node {
     Tensor *prepared[MAX_PREPARED]; /* evaluation reads them for the parameters; else NULL */
     Tensor *saved[MAX_SAVED];
     Tensor *connections; /* CONV with a table: TYPE_BYTE [filters][channels], else NULL */
-    bool stored;         /* somebody past the node fused behind it reads the result (fuse.c) */
-    int position;        /* in its sequence of programs */
+    /* [channel][tile][2]: what a convolution gathers of its result, tile by tile, for the
+     * normalisation behind it (fuse_moments.h): the mean and the sum of squared distances from it.
+     * NULL: nothing. */
+    Tensor *moments;
+    bool stored;  /* somebody past the node fused behind it reads the result (fuse.c) */
+    int position; /* in its sequence of programs */
     NodeCondition condition;
     /* Gradients. */
     Tensor *dy;

@@ -58,6 +58,7 @@ static bool is_given(const Tensor *tensor) {
     switch (tensor->role) {
     case TENSOR_ACTIVATION:
     case TENSOR_SAVED:
+    case TENSOR_MOMENTS:
     case TENSOR_GRADIENT:
         return false;
     default:

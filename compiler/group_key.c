@@ -161,7 +161,8 @@ static void add_node(Naming *naming, LayerKeys *layers, const Node *node) {
                               node->target,
                               node->losses,
                               node->class_weights,
-                              node->step};
+                              node->step,
+                              node->moments};
     add_tensors(naming, others, (int)(sizeof others / sizeof others[0]));
 }
 

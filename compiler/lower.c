@@ -50,6 +50,8 @@ static const char *buffer_name(const Lowering *lowering, const Tensor *tensor) {
         return tensor->type == TYPE_BYTE ? "connections" : "class_weights";
     case TENSOR_SAVED:
         return "saved";
+    case TENSOR_MOMENTS:
+        return "moments";
     case TENSOR_LABELS:
         return "labels";
     case TENSOR_TARGETS:
@@ -473,6 +475,36 @@ void lower_transpose(Lowering *lowering, const VectorRows *to, const VectorRows 
     transpose->integer = TRANSPOSE_WORK * length * length;
     call_statement(b, transpose);
     to->buffer->written = true;
+}
+
+#define MOMENTS_WORK 4 /* operations for a number */
+
+/* Adds to the means what the sums do not have yet. */
+static void add_bias(Lowering *lowering, const Node *node, Expr *const *index) {
+    Builder *b = lowering->builder;
+    int64_t length = node->moments->layout.block;
+    Expr *block, *lane;
+    split_index(b, index[AXIS_CHANNEL], length, node->moments->extent[0], &block, &lane);
+    lane = open_loop(b, LOOP_INDEPENDENT, "lane", length);
+    Expr *channel = blocked_index(b, block, lane, length);
+    Expr *place[] = {index[AXIS_BATCH], channel, index[AXIS_SPACE], integer(b, 0)};
+    tensor_add(lowering, node->moments, place,
+               tensor_load(lowering, node->parameters[1], &channel));
+    close_blocks(b, 1);
+}
+
+void lower_moments(Lowering *lowering, const Node *node, Expr *const *index,
+                   const TileVectors *vectors) {
+    Builder *b = lowering->builder;
+    Expr *place[] = {index[AXIS_BATCH], index[AXIS_CHANNEL], index[AXIS_SPACE], integer(b, 0)};
+    Expr *arguments[] = {tensor_load(lowering, node->moments, place), vectors->first,
+                         integer(b, vectors->count), integer(b, vectors->step)};
+    Expr *gather = call(b, TYPE_VECTOR, "VECTOR_MOMENTS", 4, arguments);
+    gather->integer = MOMENTS_WORK * vectors->count * node->moments->layout.block;
+    call_statement(b, gather);
+    lower_buffer(lowering, node->moments)->written = true;
+    if (node->parameters[1])
+        add_bias(lowering, node, place);
 }
 
 /* ---- Nodes ---- */

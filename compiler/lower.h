@@ -168,5 +168,17 @@ typedef struct Contraction {
     Tensor *connections; /* parameter gradient: multiply by the table over axes 0 and 1; or NULL */
 } Contraction;
 void lower_contraction(Lowering *lowering, const Contraction *contraction);
+/* OpDef.tile_numbers of a contraction whose result is the node's. */
+int64_t contraction_tile_numbers(Lowering *lowering, const Contraction *contraction);
+
+/* Vectors of one block of channels, `step` reals apart. */
+typedef struct TileVectors {
+    Expr *first;
+    int64_t count, step;
+} TileVectors;
+/* Their moments to the node's, at the index of example, first channel and tile. The bias is not
+ * among them yet. */
+void lower_moments(Lowering *lowering, const Node *node, Expr *const *index,
+                   const TileVectors *vectors);
 
 #endif

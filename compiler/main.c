@@ -7,6 +7,7 @@
 #include "explain.h"
 #include "fold.h"
 #include "fuse.h"
+#include "fuse_moments.h"
 #include "fuse_windows.h"
 #include "inplace.h"
 #include "layout.h"
@@ -170,6 +171,9 @@ static bool fuse(Compilation *compilation) {
             fuse_windows(compilation->arena, compilation->graph, &compilation->groups[i],
                          &compilation->lowering);
     }
+    if (enabled && !measured)
+        fuse_moments(compilation->arena, compilation->graph,
+                     &compilation->groups[PROGRAM_FORWARD_TRAINING], &compilation->lowering);
     if (dump_wanted(compilation, "fuse"))
         dump_groups(compilation);
     return true;

@@ -124,6 +124,7 @@ typedef enum OpFlags {
     OP_MODE = 1 << 5,     /* training runs lower_forward, evaluation is elementwise `value` */
     OP_GRADIENT_READS_INPUT = 1 << 6,  /* the data gradient reads x */
     OP_GRADIENT_READS_OUTPUT = 1 << 7, /* the data gradient reads y */
+    OP_READS_MOMENTS = 1 << 8,         /* its training forward pass can: Node.moments */
     OP_CONVOLUTION = 1 << 9,    /* windows of x times parameters[0], as in ops/convolution.h */
     OP_EXAMPLE_LANES = 1 << 13, /* its loops can have examples innermost (BATCH_AXIS) */
     OP_READS_FLAT = 1 << 10,    /* reads x, and writes dx, as one vector in C order */
@@ -182,6 +183,9 @@ typedef struct OpDef {
      * NULL: never. */
     void (*lower_window)(Lowering *lowering, const Node *node, Expr *const *output, Expr *block,
                          const WindowElements *elements);
+    /* How many numbers of a channel each of the tiles has in which lower_forward makes the map, if
+     * it can gather their moments (Node.moments); 0, or NULL: it cannot. */
+    int64_t (*tile_numbers)(Lowering *lowering, const Node *node);
     void (*lower_parameter_gradient)(Lowering *lowering, const Node *node);
     void (*lower_data_gradient)(Lowering *lowering, const Node *node);
 

@@ -102,8 +102,8 @@ static Placement *add_placement(Planner *planner, const void *key, int64_t eleme
 
 static bool is_in_arena(const Tensor *tensor) {
     return tensor->role == TENSOR_INPUT || tensor->role == TENSOR_ACTIVATION ||
-           tensor->role == TENSOR_SAVED || tensor->role == TENSOR_GRADIENT ||
-           tensor->role == TENSOR_PARAMETER_GRADIENT;
+           tensor->role == TENSOR_SAVED || tensor->role == TENSOR_MOMENTS ||
+           tensor->role == TENSOR_GRADIENT || tensor->role == TENSOR_PARAMETER_GRADIENT;
 }
 
 static Placement *tensor_placement(Planner *planner, Tensor *tensor) {

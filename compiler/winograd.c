@@ -236,6 +236,22 @@ static void hand_over(const ResultEmission *r, const TilePlace *place, Expr *blo
     close_blocks(b, 3);
 }
 
+/* The moments of the tile, all of which the result has, to the node's. */
+static void gather_moments(const ResultEmission *r, const TilePlace *place, Expr *block) {
+    const WinogradEmission *e = r->e;
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    Expr *zero = integer(b, 0), *first[2] = {zero, zero};
+    Expr *index[MAX_AXES] = {[AXIS_BATCH] = place->n,
+                             [AXIS_CHANNEL] = blocked_index(b, block, zero, plan->length),
+                             [AXIS_SPACE] =
+                                 remainder_of(b, place->number, integer(b, plan->image_tiles))};
+    lower_moments(e->lowering, plan->node, index,
+                  &(TileVectors){.first = load_at(b, r->tile, 2, first),
+                                 .count = (int64_t)plan->step * plan->step,
+                                 .step = plan->length});
+}
+
 /* A window of the tile. */
 typedef struct TileWindow {
     const ResultEmission *r;
@@ -292,6 +308,8 @@ static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_bl
     int64_t extent[2] = {(int64_t)plan->step * plan->step, plan->length};
     r.tile = declare_array(b, "result", TYPE_REAL, 2, extent);
     transform_products(&r);
+    if (plan->kind == WINOGRAD_FORWARD && plan->node->moments)
+        gather_moments(&r, &place, block);
     const Node *reader = lower_window_node(e->lowering);
     if (reader)
         hand_over_windows(&r, reader, &place, block);
@@ -406,6 +424,15 @@ bool winograd_takes_windows(Lowering *lowering, const Node *node, const Window *
         return false;
     return window->rank == 2 && plan.step % window->kernel[0] == 0 &&
            plan.step % window->kernel[1] == 0;
+}
+
+bool winograd_tile_numbers(Lowering *lowering, const Node *node, int64_t *numbers) {
+    WinogradPlan plan;
+    if (!winograd_tuned(lowering, node, WINOGRAD_FORWARD, &plan))
+        return false;
+    bool whole = plan.covered[0] % plan.step == 0 && plan.covered[1] % plan.step == 0;
+    *numbers = whole ? (int64_t)plan.step * plan.step : 0;
+    return true;
 }
 
 bool winograd_lower(Lowering *lowering, const Node *node, WinogradKind kind) {

@@ -248,6 +248,36 @@ RUNTIME_INLINE void vector_transpose(real *to, size_t to_step, const real *from,
 
 #endif
 
+/* Lane by lane the mean of `count` vectors, which are steps apart, and the sum of their squared
+ * distances from it, side by side. These are the sums about the first vector, so that nothing
+ * cancels that matters, less the part of the mean (Chan, Golub and LeVeque 1983). In two chains,
+ * because each addition waits for the one before. */
+RUNTIME_INLINE void vector_moments(real *to, const real *from, int count, int step) {
+    const vector origin = VECTOR_LOAD(from);
+    vector sum = VECTOR_ZERO, squares = VECTOR_ZERO;
+    vector other_sum = VECTOR_ZERO, other_squares = VECTOR_ZERO;
+    ROLLED
+    for (int i = 0; i < count / 2; i++, from += 2 * step) {
+        const vector distance = VECTOR_LOAD(from) - origin;
+        const vector other = VECTOR_LOAD(from + step) - origin;
+        sum += distance;
+        squares += distance * distance;
+        other_sum += other;
+        other_squares += other * other;
+    }
+    if (count % 2 != 0) {
+        const vector distance = VECTOR_LOAD(from) - origin;
+        sum += distance;
+        squares += distance * distance;
+    }
+    sum += other_sum;
+    const vector mean = sum * VECTOR_SET(1 / (real)count);
+    VECTOR_STORE(to, origin + mean);
+    VECTOR_STORE(to + VECTOR_LENGTH, squares + other_squares - sum * mean);
+}
+
+#define VECTOR_MOMENTS(to, from, count, step) vector_moments(&(to), &(from), count, step)
+
 #define VECTOR_TRANSPOSE(to, to_step, from, from_step)                                             \
     vector_transpose(&(to), to_step, &(from), from_step)
 

@@ -8,7 +8,9 @@
  * by channel, so that the second time finds them in the cache. The sum of squared deviations is
  * that of the distances from an origin, less the part of the mean: with one of the numbers as the
  * origin nothing cancels that matters (Chan, Golub and LeVeque, "Algorithms for computing the
- * sample variance", 1983, section 3). */
+ * sample variance", 1983, section 3). Right behind a convolution the forward pass need not read x
+ * for the sums: the convolution has left mean and sum of squared deviations of each of its tiles
+ * (Node.moments), which join as formula 2.1 there does, about the same origin. */
 #include "channels.h"
 #include "common.h"
 
@@ -142,6 +144,7 @@ typedef struct MomentTerms {
     const Channels *channels;
     const Node *node;
     ChannelValue origin;
+    Expr *numbers; /* of each tile, where a convolution has gathered the moments of tiles */
 } MomentTerms;
 
 static void moment_terms(Lowering *lowering, const void *context, Expr *const *index,
@@ -152,6 +155,39 @@ static void moment_terms(Lowering *lowering, const void *context, Expr *const *i
     Expr *centred = centred_load(lowering, moments->node, index, origin);
     terms[0] = declare(b, "distance", lower_sum_type(lowering), centred);
     terms[1] = times(b, terms[0], terms[0]);
+}
+
+/* The terms of a tile's numbers: its mean stands for each of them, and their distances from that
+ * are what it has. */
+static void tile_terms(Lowering *lowering, const void *context, Expr *const *index, Expr **terms) {
+    const MomentTerms *moments = context;
+    Builder *b = lowering->builder;
+    Tensor *tiles = moments->node->moments;
+    Expr *place[] = {index[AXIS_BATCH], index[AXIS_CHANNEL], index[AXIS_SPACE], integer(b, 0)};
+    Expr *origin = channel_get(moments->channels, &moments->origin, index[AXIS_CHANNEL]);
+    Expr *mean = tensor_load(lowering, tiles, place);
+    Expr *distance = declare(b, "distance", TYPE_REAL, minus(b, mean, origin));
+    terms[0] = declare(b, "tile_sum", TYPE_REAL, times(b, moments->numbers, distance));
+    place[AXIS_SPACE + 1] = integer(b, 1);
+    terms[1] = plus(b, times(b, terms[0], distance), tensor_load(lowering, tiles, place));
+}
+
+/* The sums about the origin, over all numbers or over all tiles. */
+static void sum_moments(Channels channels, MomentTerms *moments, Expr *count, ChannelSums *sums) {
+    Tensor *gathered = moments->node->moments, tiles;
+    *sums = (ChannelSums){.count = 2,
+                          .names = {"sum", "square_sum"},
+                          .term = gathered ? tile_terms : moment_terms,
+                          .context = moments};
+    if (gathered) {
+        Builder *b = channels.lowering->builder;
+        tiles = *gathered;
+        tiles.rank--; /* both moments at once */
+        channels.tensor = &tiles;
+        Expr *all = batch_times(b, tiles.extent[1]);
+        moments->numbers = declare(b, "numbers", TYPE_REAL, over(b, count, all));
+    }
+    channel_sums(&channels, sums);
 }
 
 /* running += momentum*(statistic - running). */
@@ -210,10 +246,10 @@ static void bn_lower_forward(Lowering *lowering, const Node *node) {
     Expr *index[MAX_AXES], *count = batch_times(b, space_elements(node->y));
     count = declare(b, "count", TYPE_DOUBLE, count);
     Channels channels = channels_open(lowering, node->y);
-    MomentTerms moments = {&channels, node, lower_origin(&channels, node)};
-    ChannelSums sums = {
-        .count = 2, .names = {"sum", "square_sum"}, .term = moment_terms, .context = &moments};
-    channel_sums(&channels, &sums);
+    MomentTerms moments = {
+        .channels = &channels, .node = node, .origin = lower_origin(&channels, node)};
+    ChannelSums sums;
+    sum_moments(channels, &moments, count, &sums);
     Normalisation n = {.mean = channel_value(&channels, "mean", TYPE_REAL),
                        .scale = channel_value(&channels, "scale", TYPE_REAL)};
     if (affine)
@@ -331,7 +367,8 @@ static void bn_lower_data_gradient(Lowering *lowering, const Node *node) {
 const OpDef op_bn = {.name = "BN",
                      .aliases = "BATCHNORM",
                      .summary = "batch normalisation of each channel",
-                     .flags = OP_MODE | OP_GRADIENT_READS_INPUT | OP_GRADIENTS_TOGETHER,
+                     .flags = OP_MODE | OP_GRADIENT_READS_INPUT | OP_GRADIENTS_TOGETHER |
+                              OP_READS_MOMENTS,
                      .attributes = bn_attributes,
                      .attribute_count = BN_ATTRIBUTES,
                      .infer = infer_like_input,

@@ -199,6 +199,10 @@ static void conv_forward(Lowering *lowering, const Node *node) {
     convolution_forward(lowering, node, attribute_integer(node->layer, CONV_GROUPS));
 }
 
+static int64_t conv_tile_numbers(Lowering *lowering, const Node *node) {
+    return convolution_tile_numbers(lowering, node, attribute_integer(node->layer, CONV_GROUPS));
+}
+
 static void conv_parameter_gradient(Lowering *lowering, const Node *node) {
     convolution_parameter_gradient(lowering, node, attribute_integer(node->layer, CONV_GROUPS));
 }
@@ -236,6 +240,7 @@ const OpDef op_conv = {.name = "CONV",
                        .parameters = conv_parameters,
                        .cost = conv_cost,
                        .lower_forward = conv_forward,
+                       .tile_numbers = conv_tile_numbers,
                        .lower_parameter_gradient = conv_parameter_gradient,
                        .lower_data_gradient = conv_data_gradient,
                        .samples = conv_samples};

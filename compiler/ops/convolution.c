@@ -135,9 +135,8 @@ static Operand weight_operand(const Convolution *c, Tensor *tensor) {
     return operand;
 }
 
-void convolution_forward(Lowering *lowering, const Node *node, int64_t groups) {
-    if (winograd_lower(lowering, node, WINOGRAD_FORWARD))
-        return;
+/* y as a contraction. */
+static Convolution forward_convolution(const Node *node, int64_t groups) {
     Convolution c = convolution_of(node, groups);
     c.at.n = add_dimension(&c.contraction, "n", 0, false);
     add_group(&c);
@@ -151,7 +150,22 @@ void convolution_forward(Lowering *lowering, const Node *node, int64_t groups) {
     map_positions(&c, &c.contraction.result);
     c.contraction.bias = node->parameters[1];
     c.contraction.to_result = true;
+    return c;
+}
+
+void convolution_forward(Lowering *lowering, const Node *node, int64_t groups) {
+    if (winograd_lower(lowering, node, WINOGRAD_FORWARD))
+        return;
+    const Convolution c = forward_convolution(node, groups);
     lower_contraction(lowering, &c.contraction);
+}
+
+int64_t convolution_tile_numbers(Lowering *lowering, const Node *node, int64_t groups) {
+    int64_t numbers;
+    if (winograd_tile_numbers(lowering, node, &numbers))
+        return numbers;
+    const Convolution c = forward_convolution(node, groups);
+    return contraction_tile_numbers(lowering, &c.contraction);
 }
 
 void convolution_parameter_gradient(Lowering *lowering, const Node *node, int64_t groups) {

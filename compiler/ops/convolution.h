@@ -12,6 +12,7 @@
 
 /* Parameters in the order weight, bias; the window is the layer's. */
 void convolution_forward(Lowering *lowering, const Node *node, int64_t groups);
+int64_t convolution_tile_numbers(Lowering *lowering, const Node *node, int64_t groups);
 void convolution_parameter_gradient(Lowering *lowering, const Node *node, int64_t groups);
 void convolution_data_gradient(Lowering *lowering, const Node *node, int64_t groups);
 

@@ -72,6 +72,10 @@ static void dwconv_forward(Lowering *lowering, const Node *node) {
     convolution_forward(lowering, node, channels_of(node->layer));
 }
 
+static int64_t dwconv_tile_numbers(Lowering *lowering, const Node *node) {
+    return convolution_tile_numbers(lowering, node, channels_of(node->layer));
+}
+
 static void dwconv_parameter_gradient(Lowering *lowering, const Node *node) {
     convolution_parameter_gradient(lowering, node, channels_of(node->layer));
 }
@@ -96,6 +100,7 @@ const OpDef op_dwconv = {.name = "DWCONV",
                          .parameters = dwconv_parameters,
                          .cost = dwconv_cost,
                          .lower_forward = dwconv_forward,
+                         .tile_numbers = dwconv_tile_numbers,
                          .lower_parameter_gradient = dwconv_parameter_gradient,
                          .lower_data_gradient = dwconv_data_gradient,
                          .samples = dwconv_samples};

@@ -53,7 +53,8 @@ WAYS = [
 NETWORKS = ["vgg_small", "resnet_small", "dense_small", "heads_small", "train_small"]
 
 
-# The same for a network whose layers are worth Winograd's algorithm.
+# The same for networks whose layers are worth Winograd's algorithm.
+WINOGRAD_NETWORKS = ["winograd_small", "moments_small"]
 WINOGRAD_WAYS = [
     ([], ["-march=native"]), (["--threads=1"], ["-march=native"]), (["--threads=3"], ["-march=native"]),
     (["-fno-winograd"], ["-march=native"]), (["--target=sse2"], []),
@@ -79,15 +80,36 @@ def ways_agree(context, network, precision, options, bound, ways, optimise):
     return passed, 0, ""
 
 
-def winograd_threads_agree(context):
+def threads_agree(context, network):
     """However many threads share tiles and filters, the results have the same bits."""
-    directory = context.directory("winograd")
-    source = ROOT / "tests" / "networks" / "winograd_small.cnn"
+    directory = context.directory("threads", network)
+    source = ROOT / "tests" / "networks" / f"{network}.cnn"
     program = emit_and_build(context, source, directory, "threads", "--batch=4", flags=["-march=native", "-fopenmp"])
     write_case(directory, program, source.read_text(), 5)
     one, three = (results(directory, program, environment={"OMP_NUM_THREADS": threads}) for threads in "13")
     for name, array in one.items():
         check(np.array_equal(array, three[name]), f"{name}: not the same with three threads as with one")
+
+
+FAR = """input 1x28x28
+net = CONV(16, 1x1, bias=false) - BN - GAP - FC(3)
+"""
+
+
+def normalises_far_from_zero(context):
+    """Where the mean is a thousand times the deviation the variance loses no more digits than the rounding of the
+    numbers themselves costs, whether the convolution gathers its sums or not."""
+    directory = context.directory("far")
+    source = directory / "far.cnn"
+    source.write_text(FAR)
+    programs = [emit_and_build(context, source, directory, name, "--target=avx512", "--batch=4", *options)
+                for name, options in (("exact", ["-O0", "--double"]), ("gathered", []), ("apart", ["-fno-fuse"]))]
+    write_case(directory, programs[0], FAR, 1)
+    np.save(directory / "x.npy", (np.load(directory / "x.npy") + 1000).astype(np.float32))
+    exact, *found = (results(directory, program) for program in programs)
+    for program, result in zip(programs[1:], found):
+        error = tensors.error(result["bn1.weight"], exact["bn1.weight"])
+        check(error <= 5e-3, f"{program.name}: the gradient of the scale differs by {error:.3g}")
 
 
 def inference_agrees(context, network, options, bound):
@@ -154,8 +176,11 @@ def cases(context):
                                bound, WAYS, "-O0", weight=9))
             result.append(Case(f"--infer, {network}, {precision}", inference_agrees, network, options, bound))
     for precision, options, bound in PRECISIONS:
-        result.append(Case(f"ways to compile winograd_small, {precision}", ways_agree, "winograd_small", precision,
-                           options, bound, WINOGRAD_WAYS, "-O1", weight=9))
-    result.append(Case("winograd_small, threads", winograd_threads_agree))
+        for network in WINOGRAD_NETWORKS:
+            result.append(Case(f"ways to compile {network}, {precision}", ways_agree, network, precision, options,
+                               bound, WINOGRAD_WAYS, "-O1", weight=9))
+    for network in WINOGRAD_NETWORKS:
+        result.append(Case(f"{network}, threads", threads_agree, network))
+    result.append(Case("normalisation far from zero", normalises_far_from_zero))
     result.append(Case("every kind has samples", every_kind_has_samples, found))
     return result

@@ -2,6 +2,7 @@
 #include "parallel.h"
 #include "simd.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -104,6 +105,30 @@ static void transposed_blocks(void **state) {
     }
 }
 
+/* A mean a thousand times the deviation: the squares' own sum would have no digit of it left. */
+static void moments_far_from_zero(void **state) {
+    enum { MOST = 29, STEP = VECTOR_LENGTH + 3 };
+    real from[MOST * STEP], to[2 * VECTOR_LENGTH];
+    (void)state;
+    for (int i = 0; i < MOST * STEP; i++) {
+        from[i] = (real)(1000 + sin(i * i));
+    }
+    for (int count = 1; count <= MOST; count++) {
+        VECTOR_MOMENTS(to[0], from[0], count, STEP);
+        for (int lane = 0; lane < VECTOR_LENGTH; lane++) {
+            double mean = 0, squares = 0;
+            for (int i = 0; i < count; i++) {
+                mean += (double)from[i * STEP + lane] / count;
+            }
+            for (int i = 0; i < count; i++) {
+                squares += pow((double)from[i * STEP + lane] - mean, 2);
+            }
+            assert_true(fabs((double)to[lane] - mean) < 1e-4);
+            assert_true(fabs((double)to[VECTOR_LENGTH + lane] - squares) <= 1e-5 * squares);
+        }
+    }
+}
+
 static void loops_with_hints(void **state) {
     enum { COUNT = 1000 };
     int numbers[COUNT] = {0}, table[4] = {0};
@@ -137,6 +162,7 @@ int main(void) {
         cmocka_unit_test(transposed_blocks),
         cmocka_unit_test(larger_lanes),
         cmocka_unit_test(every_other_lane),
+        cmocka_unit_test(moments_far_from_zero),
         cmocka_unit_test(loops_with_hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
