@@ -29,7 +29,6 @@ typedef struct RowsPlan {
 /* ---- What it is used for ---- */
 
 #define LEAST_SUMS 8 /* of a register tile: fewer wait for their own additions */
-#define SLOT_BYTES (512 * 1024)
 /* Cycles: a transformed vector of x or dy; multiply-adds take longer than at the peak. */
 #define CYCLES_PER_POINT 3.0
 #define EFFICIENCY 0.9
@@ -191,7 +190,7 @@ static void add_products(const RowsPlan *p, Buffer *sum, Buffer *inputs, Buffer 
     close_blocks(b, 2);
 }
 
-/* The sums of a register tile, or zeros, to or from memory. */
+/* The sums of a register tile to memory; without a place there, zeros to the sums. */
 static void each_sum(const RowsPlan *p, Buffer *sum, Expr *to) {
     Builder *b = p->b;
     Expr *place[2];
@@ -255,8 +254,6 @@ static void multiply(const RowsPlan *p) {
 
 /* ---- The gradient ---- */
 
-#define VECTORS_PER_SUM 4 /* operations on vectors that the sum of one's lanes costs */
-
 /* The sum of all slots at an offset in that of the first. */
 static Expr *slots_total(const RowsPlan *p, Expr *offset) {
     Builder *b = p->b;
@@ -284,10 +281,8 @@ static void transform_back(const RowsPlan *p) {
     winograd_emit_linear(b, &p->matrices.output, x, y);
     for (int tap = 0; tap < p->taps[1]; tap++) {
         Expr *lanes = declare(b, "lanes", TYPE_VECTOR, y[tap]);
-        Expr *sum = call(b, TYPE_REAL, "VECTOR_SUM", 1, &lanes);
-        sum->integer = (int64_t)VECTORS_PER_SUM * p->length;
         index[3] = integer(b, tap);
-        tensor_store(p->lowering, gradient, index, sum);
+        tensor_store(p->lowering, gradient, index, lower_lane_sum(p->lowering, lanes));
     }
     close_blocks(b, 3);
 }
