@@ -108,8 +108,7 @@ static int64_t count_shares(const ContractionPlan *plan) {
     return shares;
 }
 
-#define EVEN 0.9                /* of the threads have work all the time */
-#define SLOT_BYTES (512 * 1024) /* of the sums of all slots */
+#define EVEN 0.9 /* of the threads have work all the time */
 
 /* As many slots as leave each a few parts; 1 where their sums would take too much room. */
 static int choose_slots(const ContractionPlan *plan) {

@@ -320,8 +320,6 @@ static void make_result(ContractionPlan *plan) {
                               : lower_buffer(plan->lowering, tensor);
 }
 
-#define VECTORS_PER_SUM 4 /* operations on vectors that the sum of one's lanes costs */
-
 static void emit_finish(Emission *e) {
     ContractionPlan *plan = e->plan;
     int list[MAX_PLAN_DIMS], count = contraction_list_dims(plan, false, list), opened = 0;
@@ -329,9 +327,7 @@ static void emit_finish(Emission *e) {
         e->dims[list[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, list[i], &opened);
     Expr *offset = side_offset(e, &plan->result), *sum;
     if (plan->tile.sums_lanes_last) {
-        Expr *lanes = contraction_slots_total(e, "lanes", offset);
-        sum = call(e->b, TYPE_REAL, "VECTOR_SUM", 1, &lanes);
-        sum->integer = VECTORS_PER_SUM * e->length;
+        sum = lower_lane_sum(plan->lowering, contraction_slots_total(e, "lanes", offset));
     } else {
         sum = load_at(e->b, plan->result.buffer, 1, &offset);
     }

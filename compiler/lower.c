@@ -464,6 +464,14 @@ bool lower_is_large(const Lowering *lowering, const Tensor *tensor) {
     return tensor->per_example && bytes > SECOND_LEVEL_CACHE;
 }
 
+#define VECTORS_PER_SUM 4 /* operations on vectors that it costs */
+
+Expr *lower_lane_sum(Lowering *lowering, Expr *vector) {
+    Expr *sum = call(lowering->builder, TYPE_REAL, "VECTOR_SUM", 1, &vector);
+    sum->integer = (int64_t)VECTORS_PER_SUM * lowering->options->vector_length;
+    return sum;
+}
+
 #define TRANSPOSE_WORK 4 /* operations that take as long as it takes for each element */
 
 void lower_transpose(Lowering *lowering, const VectorRows *to, const VectorRows *from) {

@@ -53,6 +53,7 @@ int lower_threads(const LowerOptions *options);
  * threads runs them, so that this number does not change the results. */
 #define DEFAULT_SLOTS 8
 int lower_slots(const LowerOptions *options);
+#define SLOT_BYTES (512 * 1024) /* that the sums of all slots may take */
 
 struct Lowering {
     Builder *builder; /* &kernel->builder */
@@ -113,6 +114,8 @@ typedef struct VectorRows {
     Expr *first; /* offset of the first row */
     int64_t step;
 } VectorRows;
+/* The sum of a vector's lanes. */
+Expr *lower_lane_sum(Lowering *lowering, Expr *vector);
 /* Transposes as many rows as a vector has lanes. */
 void lower_transpose(Lowering *lowering, const VectorRows *to, const VectorRows *from);
 /* The type for sums: double at level 0, real above. */

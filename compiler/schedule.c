@@ -61,7 +61,7 @@ static double examples_per_trip(const Stmt *loop) {
 static Work loop_work(const Stmt *loop, Work body, const Builder *builder) {
     double trips;
     bool fixed = constant_trips(loop, &trips), expected = loop->expected_trips > 0;
-    if (!fixed && expected) {
+    if (expected) {
         trips = loop->expected_trips;
         fixed = !loop->expected_per_example;
     } else if (!fixed) {

@@ -1,4 +1,5 @@
 #include "optimizer.h"
+#include "parallel.h"
 
 enum {
     ADAM_RATE,

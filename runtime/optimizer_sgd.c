@@ -1,4 +1,5 @@
 #include "optimizer.h"
+#include "parallel.h"
 
 enum { SGD_RATE, SGD_DECAY, SGD_MOMENTUM };
 

@@ -1,5 +1,6 @@
 #include "convolution.h"
 #include "../winograd.h"
+#include "../winograd_rows.h"
 
 #include "channels.h"
 #include "common.h"
@@ -183,7 +184,8 @@ void convolution_parameter_gradient(Lowering *lowering, const Node *node, int64_
     c.contraction.b = windowed_input(&c, node->x[0]);
     c.contraction.result = weight_operand(&c, node->parameter_gradients[0]);
     c.contraction.connections = node->connections;
-    lower_contraction(lowering, &c.contraction);
+    if (!winograd_rows_weight_gradient(lowering, node))
+        lower_contraction(lowering, &c.contraction);
     if (node->parameter_gradients[1]) {
         lower_bias_gradient(lowering, node, node->parameter_gradients[1]);
     }

@@ -1,0 +1,321 @@
+#include "winograd_rows.h"
+#include "winograd_emission.h"
+
+/* Arrays in memory, a vector being a number of V examples:
+ *
+ *   inputs  [block of examples][point][x channel][row][tile][V]
+ *   taps    [block of examples][point][filter][row][tile][V]
+ *   sums    [slot][point][filter][x channel][tap along the other axis][V]
+ *
+ * Threads that share blocks of examples, or slots of them, read what they have made. */
+typedef struct RowsPlan {
+    Lowering *lowering;
+    Builder *b;
+    const Node *node;
+    Tensor *x, *dy;
+    int length;           /* reals in a vector */
+    int step, points;     /* elements of dy, and of x, in a tile */
+    int64_t taps[2];      /* of a filter along both axes */
+    int64_t rows, tiles;  /* of x that windows read; of a row */
+    int64_t pad[2];       /* before x */
+    int64_t input_stride; /* reals from one point to the next */
+    int64_t tap_stride;
+    int filters; /* of a register tile */
+    int slots;
+    WinogradMatrices matrices;
+    Buffer *inputs, *tiles_of_dy, *sums;
+} RowsPlan;
+
+/* ---- What it is used for ---- */
+
+#define LEAST_SUMS 8 /* of a register tile: fewer wait for their own additions */
+/* Cycles: a transformed vector of x or dy; multiply-adds take longer than at the peak. */
+#define CYCLES_PER_POINT 3.0
+#define EFFICIENCY 0.9
+#define GAIN 1.1 /* at the least */
+
+static bool is_lanes(const Tensor *tensor, int length) {
+    return tensor->layout.blocked_axis == BATCH_AXIS && tensor->layout.block == length;
+}
+
+static bool has_form(const RowsPlan *p) {
+    const Window *window = &p->node->layer->window;
+    const Tensor *weight = p->node->parameter_gradients[0];
+    if (!is_lanes(p->x, p->length) || !is_lanes(p->dy, p->length) || window->rank != 2 ||
+        p->node->connections || weight->extent[1] != p->x->extent[0])
+        return false;
+    for (int axis = 0; axis < 2; axis++)
+        if (window->stride[axis] != 1 || window->dilation[axis] != 1)
+            return false;
+    return window->kernel[1] == 3 || window->kernel[1] == 5;
+}
+
+/* The halo has all that windows read. */
+static bool has_halo(const RowsPlan *p) {
+    const Layout *layout = &p->x->layout;
+    for (int axis = 0; axis < 2; axis++) {
+        int64_t end = p->dy->extent[1 + axis] + p->taps[axis] - 1 - p->pad[axis];
+        if (p->pad[axis] > layout->before[1 + axis] ||
+            end > p->x->extent[1 + axis] + layout->after[1 + axis])
+            return false;
+    }
+    return true;
+}
+
+/* Multiply-adds of a block of examples for `along` products along a row. */
+static double products(const RowsPlan *p, double along) {
+    return (double)(p->dy->extent[0] * p->x->extent[0] * p->dy->extent[1] * p->taps[0]) * along;
+}
+
+static bool pays(const RowsPlan *p) {
+    double rate = p->lowering->options->vector_rate * EFFICIENCY;
+    double direct = products(p, (double)(p->dy->extent[2] * p->taps[1])) / rate;
+    double vectors = (double)(p->x->extent[0] * p->rows + p->dy->extent[0] * p->dy->extent[1]);
+    vectors *= (double)(p->tiles * p->points);
+    double cycles = products(p, (double)(p->tiles * p->points)) / rate + vectors * CYCLES_PER_POINT;
+    return GAIN * cycles < direct;
+}
+
+/* The filters of a register tile: as many as there are registers for, all tiles being equal. */
+static int choose_filters(const RowsPlan *p) {
+    int64_t registers = p->lowering->options->registers, filters = p->dy->extent[0];
+    while (filters > 1 &&
+           (p->dy->extent[0] % filters != 0 || filters * p->taps[0] + p->taps[0] + 1 > registers))
+        filters--;
+    return filters * p->taps[0] >= LEAST_SUMS ? (int)filters : 0;
+}
+
+static int64_t sums_size(const RowsPlan *p) {
+    const Tensor *weight = p->node->parameter_gradients[0];
+    return p->points * weight->extent[0] * weight->extent[1] * p->taps[0] * p->length;
+}
+
+/* As many as there is room for and divide the blocks of examples. */
+static int choose_slots(const RowsPlan *p) {
+    const LowerOptions *options = p->lowering->options;
+    int64_t blocks = options->max_batch / p->length, slots = lower_slots(options);
+    double bytes = (double)sums_size(p) * sizeof(float);
+    while (slots > 1 && (blocks % slots != 0 || bytes * (double)slots > SLOT_BYTES))
+        slots--;
+    return (int)slots;
+}
+
+static bool make_plan(RowsPlan *p) {
+    const LowerOptions *options = p->lowering->options;
+    const Window *window = &p->node->layer->window;
+    p->length = options->vector_length;
+    if (options->level == 0 || !options->winograd || p->length == 1 || !has_form(p))
+        return false;
+    for (int axis = 0; axis < 2; axis++) {
+        p->taps[axis] = window->kernel[axis];
+        p->pad[axis] = window->pad_begin[axis];
+    }
+    p->step = (int)(WINOGRAD_MAX + 1 - p->taps[1]);
+    while (p->step > 2 && p->dy->extent[2] % p->step != 0)
+        p->step -= 2;
+    p->points = p->step + (int)p->taps[1] - 1;
+    p->rows = p->dy->extent[1] + p->taps[0] - 1;
+    p->tiles = p->dy->extent[2] / p->step;
+    p->input_stride = winograd_point_stride(p->x->extent[0] * p->rows * p->tiles * p->length);
+    p->tap_stride =
+        winograd_point_stride(p->dy->extent[0] * p->dy->extent[1] * p->tiles * p->length);
+    p->filters = choose_filters(p);
+    p->slots = choose_slots(p);
+    return p->dy->extent[2] % p->step == 0 && has_halo(p) && p->filters > 0 && pays(p);
+}
+
+/* ---- Transforms ---- */
+
+static Expr *scaled(Builder *b, Expr *x, int64_t factor) {
+    return times(b, x, integer(b, factor));
+}
+
+/* All tiles of a tensor, `elements` of it each. */
+typedef struct RowsCut {
+    Tensor *tensor;
+    const RationalMatrix *matrix;
+    int64_t rows, pad[2];
+    Buffer *to;
+    int64_t stride;
+} RowsCut;
+
+static void cut_rows(const RowsPlan *p, const RowsCut *cut) {
+    Builder *b = p->b;
+    Expr *index[MAX_AXES], *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
+    Expr *block = open_examples(p->lowering, LOOP_INDEPENDENT, cut->tensor);
+    Expr *channel = open_loop(b, LOOP_INDEPENDENT, "c", cut->tensor->extent[0]);
+    Expr *row = open_loop(b, LOOP_INDEPENDENT, "h", cut->rows);
+    Expr *tile = open_loop(b, LOOP_SERIAL, "tile", p->tiles);
+    expect_trips(b, (double)(p->tiles * p->length), false); /* the work is that of lanes */
+    index[AXIS_BATCH] = blocked_index(b, block, integer(b, 0), p->length);
+    index[AXIS_CHANNEL] = channel;
+    index[AXIS_SPACE] = minus(b, row, integer(b, cut->pad[0]));
+    for (int i = 0; i < cut->matrix->columns; i++) {
+        index[AXIS_SPACE + 1] = plus(b, scaled(b, tile, p->step), integer(b, i - cut->pad[1]));
+        Expr *load = tensor_load(p->lowering, cut->tensor, index);
+        load->type = TYPE_VECTOR;
+        x[i] = declare(b, "x", TYPE_VECTOR, load);
+    }
+    winograd_emit_linear(b, cut->matrix, x, y);
+    Expr *place = plus(b, scaled(b, channel, cut->rows), row);
+    place = scaled(b, plus(b, scaled(b, place, p->tiles), tile), p->length);
+    for (int point = 0; point < p->points; point++) {
+        Expr *from = plus(b, scaled(b, block, p->points), integer(b, point));
+        Expr *at = plus(b, scaled(b, from, cut->stride), place);
+        store_at(b, cut->to, 1, &at, y[point], false);
+    }
+    close_blocks(b, 4);
+}
+
+/* ---- Products ---- */
+
+/* sum[filter][tap] += taps * inputs for one tile; its number counts through the rows, which lie
+ * side by side in both. */
+static void add_products(const RowsPlan *p, Buffer *sum, Buffer *inputs, Buffer *taps, Expr *tile) {
+    Builder *b = p->b;
+    Expr *first = scaled(b, tile, p->length);
+    Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &p->taps[0]);
+    Expr *t = winograd_open_unrolled(b, "t", p->taps[0]);
+    Expr *at = plus(b, scaled(b, t, p->tiles * p->length), first);
+    store_at(b, held, 1, &t, winograd_load_vector(b, inputs, 1, &at), false);
+    Expr *value = load_at(b, held, 1, &t);
+    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
+    close_blocks(b, 1);
+    Expr *u = winograd_open_unrolled(b, "u", p->filters);
+    at = plus(b, scaled(b, u, p->dy->extent[1] * p->tiles * p->length), first);
+    Expr *row = declare(b, "row", TYPE_VECTOR, winograd_load_vector(b, taps, 1, &at));
+    t = winograd_open_unrolled(b, "t", p->taps[0]);
+    Expr *place[2] = {u, t};
+    store_at(b, sum, 2, place, times(b, row, load_at(b, held, 1, &t)), true);
+    close_blocks(b, 2);
+}
+
+/* The sums of a register tile to memory; without a place there, zeros to the sums. */
+static void each_sum(const RowsPlan *p, Buffer *sum, Expr *to) {
+    Builder *b = p->b;
+    Expr *place[2];
+    place[0] = winograd_open_unrolled(b, "u", p->filters);
+    place[1] = winograd_open_unrolled(b, "t", p->taps[0]);
+    if (to) {
+        Expr *at = plus(b, scaled(b, place[0], p->x->extent[0] * p->taps[0]), place[1]);
+        at = plus(b, to, scaled(b, at, p->length));
+        store_at(b, p->sums, 1, &at, load_at(b, sum, 2, place), false);
+    } else {
+        store_at(b, sum, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
+    }
+    close_blocks(b, 2);
+}
+
+/* All terms of a register tile that a block of examples has. */
+static void add_block(const RowsPlan *p, Buffer *sum, Expr *from, Expr *channel, Expr *filter) {
+    Builder *b = p->b;
+    int64_t row = p->tiles * p->length, rows = p->dy->extent[1];
+    Expr *input = plus(b, scaled(b, from, p->input_stride), scaled(b, channel, p->rows * row));
+    Expr *tap = plus(b, scaled(b, from, p->tap_stride), scaled(b, filter, rows * row));
+    Buffer *inputs = declare_pointer(b, "inputs_at", p->inputs, input);
+    Buffer *taps = declare_pointer(b, "taps_at", p->tiles_of_dy, tap);
+    Expr *tile = open_loop(b, LOOP_SERIAL, "tile", rows * p->tiles);
+    b->open_stmt[b->depth - 1]->rolled = true;
+    add_products(p, sum, inputs, taps, tile);
+    close_blocks(b, 1);
+}
+
+static void multiply(const RowsPlan *p) {
+    Builder *b = p->b;
+    int64_t channels = p->x->extent[0], filters = p->dy->extent[0];
+    int64_t extent[2] = {p->filters, p->taps[0]};
+    int opened = 1;
+    Expr *blocks = declare(b, "blocks", TYPE_INDEX, example_blocks(b, p->length));
+    Expr *slot = open_unless_single(b, LOOP_INDEPENDENT, "slot", p->slots, &opened);
+    Expr *point = open_loop(b, LOOP_INDEPENDENT, "point", p->points);
+    Expr *filter = integer(b, 0);
+    if (p->filters < filters) {
+        filter =
+            open_range(b, LOOP_INDEPENDENT, "oc", integer(b, 0), integer(b, filters), p->filters);
+        opened++;
+    }
+    Expr *channel = open_loop(b, LOOP_INDEPENDENT, "ic", channels);
+    Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
+    each_sum(p, sum, NULL);
+    Expr *begin = over(b, times(b, slot, blocks), integer(b, p->slots));
+    Expr *next = plus(b, slot, integer(b, 1));
+    Expr *end = over(b, times(b, next, blocks), integer(b, p->slots));
+    Expr *block = open_range(b, LOOP_SERIAL, "nb", begin, end, 1);
+    expect_trips(b, 1.0 / (p->slots * p->length), true);
+    Expr *from = declare(b, "from", TYPE_INDEX, plus(b, scaled(b, block, p->points), point));
+    add_block(p, sum, from, channel, filter);
+    close_blocks(b, 1);
+    Expr *to = plus(b, scaled(b, slot, p->points), point);
+    to = plus(b, scaled(b, to, filters), filter);
+    to = scaled(b, plus(b, scaled(b, to, channels), channel), p->taps[0] * p->length);
+    each_sum(p, sum, to);
+    close_blocks(b, opened + 1);
+}
+
+/* ---- The gradient ---- */
+
+/* The sum of all slots at an offset in that of the first. */
+static Expr *slots_total(const RowsPlan *p, Expr *offset) {
+    Builder *b = p->b;
+    Expr *total = declare(b, "x", TYPE_VECTOR, winograd_load_vector(b, p->sums, 1, &offset));
+    if (p->slots == 1)
+        return total;
+    Expr *slot = open_range(b, LOOP_SERIAL, "slot", integer(b, 1), integer(b, p->slots), 1);
+    Expr *at = plus(b, offset, scaled(b, slot, sums_size(p)));
+    local_add(b, total, winograd_load_vector(b, p->sums, 1, &at));
+    close_blocks(b, 1);
+    return total;
+}
+
+static void transform_back(const RowsPlan *p) {
+    Builder *b = p->b;
+    Tensor *gradient = p->node->parameter_gradients[0];
+    Expr *index[4], *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
+    index[0] = open_loop(b, LOOP_INDEPENDENT, "oc", gradient->extent[0]);
+    index[1] = open_loop(b, LOOP_INDEPENDENT, "ic", gradient->extent[1]);
+    index[2] = open_loop(b, LOOP_INDEPENDENT, "kh", p->taps[0]);
+    Expr *first = plus(b, scaled(b, index[0], gradient->extent[1]), index[1]);
+    first = scaled(b, plus(b, scaled(b, first, p->taps[0]), index[2]), p->length);
+    for (int point = 0; point < p->points; point++)
+        x[point] = slots_total(p, plus(b, first, integer(b, point * (sums_size(p) / p->points))));
+    winograd_emit_linear(b, &p->matrices.output, x, y);
+    for (int tap = 0; tap < p->taps[1]; tap++) {
+        Expr *lanes = declare(b, "lanes", TYPE_VECTOR, y[tap]);
+        index[3] = integer(b, tap);
+        tensor_store(p->lowering, gradient, index, lower_lane_sum(p->lowering, lanes));
+    }
+    close_blocks(b, 3);
+}
+
+bool winograd_rows_weight_gradient(Lowering *lowering, const Node *node) {
+    RowsPlan p = {.lowering = lowering,
+                  .b = lowering->builder,
+                  .node = node,
+                  .x = node->x[0],
+                  .dy = node->dy};
+    if (!make_plan(&p))
+        return false;
+    p.matrices = winograd_matrices((int)p.taps[1], p.step, WINOGRAD_SCALE_OUTPUT);
+    p.inputs = lower_scratch(lowering, "inputs", true, p.points * p.input_stride / p.length);
+    p.tiles_of_dy = lower_scratch(lowering, "taps", true, p.points * p.tap_stride / p.length);
+    p.sums = lower_scratch(lowering, "sums", false, p.slots * sums_size(&p));
+    comment(p.b, "Winograd F(%d, %d) along rows: transform tiles of x and of dy, multiply,",
+            (int)p.taps[1], p.step);
+    RowsCut x = {.tensor = p.x,
+                 .matrix = &p.matrices.input,
+                 .rows = p.rows,
+                 .pad = {p.pad[0], p.pad[1]},
+                 .to = p.inputs,
+                 .stride = p.input_stride};
+    cut_rows(&p, &x);
+    RowsCut dy = {.tensor = p.dy,
+                  .matrix = &p.matrices.filter,
+                  .rows = p.dy->extent[1],
+                  .to = p.tiles_of_dy,
+                  .stride = p.tap_stride};
+    cut_rows(&p, &dy);
+    multiply(&p);
+    comment(p.b, "and transform the sums back.");
+    transform_back(&p);
+    return true;
+}
