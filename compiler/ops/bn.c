@@ -10,7 +10,7 @@
  * origin nothing cancels that matters (Chan, Golub and LeVeque, "Algorithms for computing the
  * sample variance", 1983, section 3). Right behind a convolution the forward pass need not read x
  * for the sums: the convolution has left mean and sum of squared deviations of each of its tiles
- * (Node.moments), which join as formula 2.1 there does, about the same origin. */
+ * (Node.moments); the distances of the means from the origin count for all numbers of a tile. */
 #include "channels.h"
 #include "common.h"
 
