@@ -13,6 +13,8 @@ typedef struct Scratch {
 static void prefetch_lines(const WinogradEmission *e, Tensor *const *tensors, int count,
                            const TilePlace *place, Expr *block) {
     Builder *b = e->b;
+    if (count == 0)
+        return;
     Expr *i = open_loop(b, LOOP_SERIAL, "i", e->plan->step);
     Expr *j = open_loop(b, LOOP_SERIAL, "j", e->plan->step);
     Expr *index[MAX_AXES] = {place->n, blocked_index(b, block, integer(b, 0), e->plan->length),
@@ -42,15 +44,30 @@ static void prefetch_results(WinogradEmission *e, const TilePlace *current, Expr
     prefetch_lines(e, tensors, count, &place, block);
 }
 
-static void prefetch_result_share(WinogradEmission *e, const WinogradShare *share) {
+/* What the next portion reads and where its results go: `unit` is the number of a register tile of
+ * the slab among `units`. */
+static void prefetch_share(WinogradEmission *e, const WinogradCut *inputs, Expr *unit,
+                           int64_t units, Expr *slab) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
     Tensor *tensors[MAX_NEAR_TENSORS];
-    int count = result_tensors(e, tensors);
-    Expr *block;
-    if (count == 0 || e->plan->slots == 1)
-        return;
-    TilePlace place = winograd_open_share(e, share, e->plan->result_blocks, &block);
-    prefetch_lines(e, tensors, count, &place, block);
-    close_blocks(e->b, 1);
+    int count = plan->slots > 1 ? result_tensors(e, tensors) : 0;
+    Expr *next = plus(b, plus(b, e->first, slab), integer(b, plan->portion)), *block;
+    WinogradShare share = {unit, units, next, 1};
+    bool asks = winograd_asks_ahead(e, inputs->tensor);
+    bool together = asks && plan->input_blocks == plan->result_blocks;
+    if (asks) {
+        TilePlace place = winograd_open_share(e, &share, plan->input_blocks, &block);
+        winograd_prefetch_cut(e, inputs, &place, block);
+        if (together)
+            prefetch_lines(e, tensors, count, &place, block);
+        close_blocks(b, 1);
+    }
+    if (!together && count > 0) {
+        TilePlace place = winograd_open_share(e, &share, plan->result_blocks, &block);
+        prefetch_lines(e, tensors, count, &place, block);
+        close_blocks(b, 1);
+    }
 }
 
 /* ---- Products ---- */
@@ -107,17 +124,6 @@ static void multiply_slab(const WinogradEmission *e, const Scratch *scratch,
     Expr *to = declare(b, "to", TYPE_INDEX, winograd_slab_offset(e, &place, plan->result_blocks));
     winograd_store_sums(e, sums, scratch->products, to, plan->length, plan->slab * plan->length,
                         product->add);
-}
-
-/* What this portion's results and the next one's inputs need. */
-static void prefetch_share(WinogradEmission *e, const WinogradCut *inputs, Expr *unit,
-                           int64_t units, Expr *slab) {
-    Builder *b = e->b;
-    Expr *this = plus(b, e->first, slab);
-    Expr *next = plus(b, this, integer(b, e->plan->portion));
-    winograd_prefetch_cut(e, &(WinogradShare){unit, units, next, 1}, inputs);
-    WinogradShare results = {unit, units, this, 1};
-    prefetch_result_share(e, &results);
 }
 
 /* With filters that have been transformed before. */

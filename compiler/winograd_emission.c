@@ -103,16 +103,21 @@ Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int64
                          e->plan->slots * e->plan->portion * slab_size(e, blocks));
 }
 
-static TilePlace place_of_tile(WinogradEmission *e, Expr *number) {
+/* Where it lies; `once`: each number is read once and needs no variable. */
+static TilePlace place_of_tile(WinogradEmission *e, Expr *number, bool once) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     TilePlace place = {.number = declare(b, "tile", TYPE_INDEX, number)};
-    place.n = declare(b, "n", TYPE_INDEX, over(b, place.number, integer(b, plan->image_tiles)));
     Expr *rest = remainder_of(b, place.number, integer(b, plan->image_tiles));
     Expr *across = integer(b, plan->tiles[1]);
-    place.row = declare(b, "h", TYPE_INDEX, scaled(b, over(b, rest, across), plan->step));
-    place.column =
-        declare(b, "w", TYPE_INDEX, scaled(b, remainder_of(b, place.number, across), plan->step));
+    place.n = over(b, place.number, integer(b, plan->image_tiles));
+    place.row = scaled(b, over(b, rest, across), plan->step);
+    place.column = scaled(b, remainder_of(b, place.number, across), plan->step);
+    if (once)
+        return place;
+    place.n = declare(b, "n", TYPE_INDEX, place.n);
+    place.row = declare(b, "h", TYPE_INDEX, place.row);
+    place.column = declare(b, "w", TYPE_INDEX, place.column);
     return place;
 }
 
@@ -121,13 +126,14 @@ static Expr *number_of_tile(WinogradEmission *e, Expr *slab, Expr *i) {
 }
 
 TilePlace winograd_tile_place(WinogradEmission *e, Expr *slab, Expr *i) {
-    return place_of_tile(e, number_of_tile(e, slab, i));
+    return place_of_tile(e, number_of_tile(e, slab, i), false);
 }
 
 TilePlace winograd_tile_ahead(WinogradEmission *e, const TilePlace *current) {
     Builder *b = e->b;
     Expr *last = minus(b, e->total, integer(b, 1));
-    return place_of_tile(e, minimum(b, plus(b, current->number, integer(b, TILES_AHEAD)), last));
+    return place_of_tile(e, minimum(b, plus(b, current->number, integer(b, TILES_AHEAD)), last),
+                         true);
 }
 
 /* ---- Tiles of a tensor ---- */
@@ -213,7 +219,7 @@ static Expr *cut_offset(const CutEmission *c, const TilePlace *place, Expr *bloc
 
 /* What the tile has and those before it have not: as many rows and columns as tiles are apart, or
  * all rows. */
-static void prefetch_lines(CutEmission *c, const char *macro, int64_t rows) {
+static void prefetch_lines(CutEmission *c, int64_t rows) {
     Builder *b = c->e->b;
     int64_t extent = c->cut->matrix->columns, step = c->e->plan->step;
     Expr *row = open_loop(b, LOOP_SERIAL, "i", rows);
@@ -221,7 +227,7 @@ static void prefetch_lines(CutEmission *c, const char *macro, int64_t rows) {
     Expr *vector = tensor_vector(c, plus(b, row, integer(b, extent - rows)),
                                  plus(b, column, integer(b, extent - step)));
     vector->type = TYPE_REAL; /* the macro takes an element's address */
-    call_statement(b, call(b, TYPE_REAL, macro, 1, &vector));
+    call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &vector));
     close_blocks(b, 2);
 }
 
@@ -231,7 +237,7 @@ static void prefetch_tile(CutEmission *c, const TilePlace *current, Expr *block)
     TilePlace place = winograd_tile_ahead(c->e, current);
     CutEmission ahead = *c;
     ahead.from = declare(b, "ahead", TYPE_INDEX, cut_offset(c, &place, block));
-    prefetch_lines(&ahead, "VECTOR_PREFETCH", c->cut->matrix->columns);
+    prefetch_lines(&ahead, c->cut->matrix->columns);
 }
 
 bool winograd_asks_ahead(const WinogradEmission *e, const Tensor *tensor) {
@@ -249,20 +255,15 @@ TilePlace winograd_open_share(WinogradEmission *e, const WinogradShare *share, i
     *block = remainder_of(b, piece, integer(b, blocks));
     Expr *tile =
         plus(b, scaled(b, share->first, e->plan->slab), over(b, piece, integer(b, blocks)));
-    return place_of_tile(e, minimum(b, tile, minus(b, e->total, integer(b, 1))));
+    return place_of_tile(e, minimum(b, tile, minus(b, e->total, integer(b, 1))), true);
 }
 
-void winograd_prefetch_cut(WinogradEmission *e, const WinogradShare *share,
-                           const WinogradCut *cut) {
+void winograd_prefetch_cut(WinogradEmission *e, const WinogradCut *cut, const TilePlace *place,
+                           Expr *block) {
     Builder *b = e->b;
     CutEmission ahead = {.e = e, .cut = cut};
-    Expr *block;
-    if (!winograd_asks_ahead(e, cut->tensor))
-        return;
-    TilePlace place = winograd_open_share(e, share, cut->blocks, &block);
-    ahead.from = declare(b, "ahead", TYPE_INDEX, cut_offset(&ahead, &place, block));
-    prefetch_lines(&ahead, "VECTOR_PREFETCH", e->plan->step);
-    close_blocks(b, 1);
+    ahead.from = declare(b, "ahead", TYPE_INDEX, cut_offset(&ahead, place, block));
+    prefetch_lines(&ahead, e->plan->step);
 }
 
 /* The sum of all that a tile has. */
@@ -342,7 +343,7 @@ void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
     Expr *number = number_of_tile(e, slab, i);
     if (cut->missing == TILES_REPEATED && plan->image_tiles % plan->slab != 0)
         number = minimum(b, number, minus(b, e->total, integer(b, 1)));
-    TilePlace place = place_of_tile(e, number);
+    TilePlace place = place_of_tile(e, number, false);
     c.from = declare(b, "from", TYPE_INDEX, cut_offset(&c, &place, block));
     WinogradPlace to = {slab, integer(b, 0), block};
     c.to = declare(b, "to", TYPE_INDEX,

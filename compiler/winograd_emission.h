@@ -88,20 +88,21 @@ typedef struct WinogradCut {
 void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut);
 
 /* While tiles are multiplied memory rests: each of `units` register tiles asks for its share of
- * the tiles that are transformed next. */
+ * what some tiles of the next portion need. */
 typedef struct WinogradShare {
     Expr *unit;
     int64_t units;
     Expr *first;   /* slab of the first of these tiles */
-    int64_t slabs; /* how many, each with all blocks of channels */
+    int64_t slabs; /* how many */
 } WinogradShare;
 /* Whether there is such a time, and the tensor so large that it comes from memory. */
 bool winograd_asks_ahead(const WinogradEmission *e, const Tensor *tensor);
-/* One loop over the share; `block` is the tile's block of channels. */
+/* One loop over the share, in `blocks` blocks of channels; `block` is the tile's. */
 TilePlace winograd_open_share(WinogradEmission *e, const WinogradShare *share, int64_t blocks,
                               Expr **block);
-/* Asks for what winograd_cut_tiles will read. */
-void winograd_prefetch_cut(WinogradEmission *e, const WinogradShare *share, const WinogradCut *cut);
+/* Asks for what winograd_cut_tiles will read of the tile. */
+void winograd_prefetch_cut(WinogradEmission *e, const WinogradCut *cut, const TilePlace *place,
+                           Expr *block);
 
 /* sum[row][column] += set(scalars[row]) * vectors[column]. */
 typedef struct WinogradTerms {

@@ -52,8 +52,19 @@ static void prefetch_share(WinogradEmission *e, const WinogradCut *x, const Wino
                            .units = plan->points * groups * plan->input_blocks * rows,
                            .first = plus(b, e->first, integer(b, plan->portion)),
                            .slabs = plan->portion};
-    winograd_prefetch_cut(e, &share, x);
-    winograd_prefetch_cut(e, &share, dy);
+    bool asks[2] = {winograd_asks_ahead(e, x->tensor), winograd_asks_ahead(e, dy->tensor)};
+    bool together = asks[0] && asks[1] && x->blocks == dy->blocks;
+    for (int i = 0; i < 2; i++) {
+        const WinogradCut *cut = i == 0 ? x : dy;
+        Expr *block;
+        if (!asks[i] || (i == 1 && together))
+            continue;
+        TilePlace place = winograd_open_share(e, &share, cut->blocks, &block);
+        winograd_prefetch_cut(e, cut, &place, block);
+        if (together)
+            winograd_prefetch_cut(e, dy, &place, block);
+        close_blocks(b, 1);
+    }
 }
 
 /* sums[point][dy block][x channel] += sum over the portion's tiles of inputs * taps; `add`: to what
