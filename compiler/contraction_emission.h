@@ -50,8 +50,6 @@ void prepare_sides(Emission *e);
 /* Tile.panel: copies the vectors of the share at this point. */
 void make_panel(Emission *e);
 
-/* An unrolled loop over a constant extent; an extent of 1 needs none. Returns the index. */
-Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened);
 /* Lets a tiled dimension stand for block + index while `index` runs. */
 Expr *shift_dim(Emission *e, int d, Expr *index);
 void restore_dim(Emission *e, int d, Expr *block);

@@ -6,15 +6,6 @@
 
 /* ---- The tile ---- */
 
-Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened) {
-    if (extent == 1)
-        return integer(b, 0);
-    Expr *index = open_loop(b, LOOP_SERIAL, letter, extent);
-    b->open_stmt[b->depth - 1]->unroll = true;
-    ++*opened;
-    return index;
-}
-
 Expr *shift_dim(Emission *e, int d, Expr *index) {
     if (d < 0)
         return NULL;

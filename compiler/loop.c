@@ -124,6 +124,13 @@ Expr *open_unless_single(Builder *b, LoopKind kind, const char *letter, int64_t 
     return open_loop(b, kind, letter, extent);
 }
 
+Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened) {
+    Expr *index = open_unless_single(b, LOOP_SERIAL, letter, extent, opened);
+    if (extent != 1)
+        b->open_stmt[b->depth - 1]->unroll = true;
+    return index;
+}
+
 Expr *open_batch(Builder *b, LoopKind kind) {
     return open_range(b, kind, "n", integer(b, 0), batch_size(b), 1);
 }

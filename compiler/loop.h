@@ -174,6 +174,8 @@ Expr *open_loop(Builder *b, LoopKind kind, const char *letter, int64_t extent);
 /* None where the extent is 1; counts it in *opened. */
 Expr *open_unless_single(Builder *b, LoopKind kind, const char *letter, int64_t extent,
                          int *opened);
+/* The same for a loop that the C compiler is to unroll: registers have no numbers at run time. */
+Expr *open_unrolled(Builder *b, const char *letter, int64_t extent, int *opened);
 Expr *open_batch(Builder *b, LoopKind kind); /* n = 0 .. batch-1 */
 Expr *open_range(Builder *b, LoopKind kind, const char *letter, Expr *begin, Expr *end,
                  int64_t step);

@@ -4,12 +4,6 @@
 
 /* ---- Small pieces ---- */
 
-Expr *winograd_open_unrolled(Builder *b, const char *letter, int64_t extent) {
-    Expr *index = open_loop(b, LOOP_SERIAL, letter, extent);
-    b->open_stmt[b->depth - 1]->unroll = true;
-    return index;
-}
-
 Expr *winograd_load_vector(Builder *b, Buffer *buffer, int index_count, Expr *const *index) {
     Expr *load = load_at(b, buffer, index_count, index);
     load->type = TYPE_VECTOR;
@@ -363,10 +357,11 @@ Buffer *winograd_declare_sums(const WinogradEmission *e) {
     int64_t extent[2] = {e->plan->rows, e->plan->columns};
     Buffer *sums = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
     Expr *place[2];
-    place[0] = winograd_open_unrolled(b, "u", extent[0]);
-    place[1] = winograd_open_unrolled(b, "t", extent[1]);
+    int opened = 0;
+    place[0] = open_unrolled(b, "u", extent[0], &opened);
+    place[1] = open_unrolled(b, "t", extent[1], &opened);
     store_at(b, sums, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
-    close_blocks(b, 2);
+    close_blocks(b, opened);
     return sums;
 }
 
@@ -374,28 +369,31 @@ void winograd_add_terms(const WinogradEmission *e, Buffer *sums, const WinogradT
     Builder *b = e->b;
     int64_t columns = e->plan->columns;
     Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &columns);
-    Expr *t = winograd_open_unrolled(b, "t", columns);
+    int opened = 0;
+    Expr *t = open_unrolled(b, "t", columns, &opened);
     Expr *offset = plus(b, terms->vector, scaled(b, t, terms->vector_stride));
     store_at(b, held, 1, &t, winograd_load_vector(b, terms->vectors, 1, &offset), false);
-    close_blocks(b, 1);
-    Expr *u = winograd_open_unrolled(b, "u", e->plan->rows);
+    close_blocks(b, opened);
+    opened = 0;
+    Expr *u = open_unrolled(b, "u", e->plan->rows, &opened);
     offset = plus(b, terms->scalar, scaled(b, u, terms->scalar_stride));
     Expr *scalar = load_at(b, terms->scalars, 1, &offset);
     scalar = declare(b, "scalar", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_SET", 1, &scalar));
-    t = winograd_open_unrolled(b, "t", columns);
+    t = open_unrolled(b, "t", columns, &opened);
     Expr *place[2] = {u, t};
     store_at(b, sums, 2, place, times(b, scalar, load_at(b, held, 1, &t)), true);
-    close_blocks(b, 2);
+    close_blocks(b, opened);
 }
 
 void winograd_store_sums(const WinogradEmission *e, Buffer *sums, Buffer *to, Expr *offset,
                          int64_t row_stride, int64_t column_stride, bool add) {
     Builder *b = e->b;
     Expr *place[2];
-    place[0] = winograd_open_unrolled(b, "u", e->plan->rows);
-    place[1] = winograd_open_unrolled(b, "t", e->plan->columns);
+    int opened = 0;
+    place[0] = open_unrolled(b, "u", e->plan->rows, &opened);
+    place[1] = open_unrolled(b, "t", e->plan->columns, &opened);
     Expr *at = plus(b, offset, scaled(b, place[0], row_stride));
     at = plus(b, at, scaled(b, place[1], column_stride));
     store_at(b, to, 1, &at, load_at(b, sums, 2, place), add);
-    close_blocks(b, 2);
+    close_blocks(b, opened);
 }

@@ -20,8 +20,6 @@ typedef struct WinogradEmission {
     Expr *slabs; /* how many it has; none where that is negative */
 } WinogradEmission;
 
-/* An unrolled loop over a constant extent. Returns the index. */
-Expr *winograd_open_unrolled(Builder *b, const char *letter, int64_t extent);
 Expr *winograd_load_vector(Builder *b, Buffer *buffer, int index_count, Expr *const *index);
 
 /* The loop over slots, if any, then that over portions; they set the fields above. The last
