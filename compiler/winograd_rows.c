@@ -175,16 +175,16 @@ static void add_products(const RowsPlan *p, Buffer *sum, Buffer *inputs, Buffer 
     Builder *b = p->b;
     Expr *first = scaled(b, tile, p->length);
     Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &p->taps[0]);
-    Expr *t = winograd_open_unrolled(b, "t", p->taps[0]);
+    Expr *t = open_unrolled(b, "t", p->taps[0]);
     Expr *at = plus(b, scaled(b, t, p->tiles * p->length), first);
     store_at(b, held, 1, &t, winograd_load_vector(b, inputs, 1, &at), false);
     Expr *value = load_at(b, held, 1, &t);
     call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
     close_blocks(b, 1);
-    Expr *u = winograd_open_unrolled(b, "u", p->filters);
+    Expr *u = open_unrolled(b, "u", p->filters);
     at = plus(b, scaled(b, u, p->dy->extent[1] * p->tiles * p->length), first);
     Expr *row = declare(b, "row", TYPE_VECTOR, winograd_load_vector(b, taps, 1, &at));
-    t = winograd_open_unrolled(b, "t", p->taps[0]);
+    t = open_unrolled(b, "t", p->taps[0]);
     Expr *place[2] = {u, t};
     store_at(b, sum, 2, place, times(b, row, load_at(b, held, 1, &t)), true);
     close_blocks(b, 2);
@@ -194,8 +194,8 @@ static void add_products(const RowsPlan *p, Buffer *sum, Buffer *inputs, Buffer 
 static void each_sum(const RowsPlan *p, Buffer *sum, Expr *to) {
     Builder *b = p->b;
     Expr *place[2];
-    place[0] = winograd_open_unrolled(b, "u", p->filters);
-    place[1] = winograd_open_unrolled(b, "t", p->taps[0]);
+    place[0] = open_unrolled(b, "u", p->filters);
+    place[1] = open_unrolled(b, "t", p->taps[0]);
     if (to) {
         Expr *at = plus(b, scaled(b, place[0], p->x->extent[0] * p->taps[0]), place[1]);
         at = plus(b, to, scaled(b, at, p->length));
