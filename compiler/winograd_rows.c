@@ -175,27 +175,30 @@ static void add_products(const RowsPlan *p, Buffer *sum, Buffer *inputs, Buffer 
     Builder *b = p->b;
     Expr *first = scaled(b, tile, p->length);
     Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &p->taps[0]);
-    Expr *t = open_unrolled(b, "t", p->taps[0]);
+    int opened = 0;
+    Expr *t = open_unrolled(b, "t", p->taps[0], &opened);
     Expr *at = plus(b, scaled(b, t, p->tiles * p->length), first);
     store_at(b, held, 1, &t, winograd_load_vector(b, inputs, 1, &at), false);
     Expr *value = load_at(b, held, 1, &t);
     call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
-    close_blocks(b, 1);
-    Expr *u = open_unrolled(b, "u", p->filters);
+    close_blocks(b, opened);
+    opened = 0;
+    Expr *u = open_unrolled(b, "u", p->filters, &opened);
     at = plus(b, scaled(b, u, p->dy->extent[1] * p->tiles * p->length), first);
     Expr *row = declare(b, "row", TYPE_VECTOR, winograd_load_vector(b, taps, 1, &at));
-    t = open_unrolled(b, "t", p->taps[0]);
+    t = open_unrolled(b, "t", p->taps[0], &opened);
     Expr *place[2] = {u, t};
     store_at(b, sum, 2, place, times(b, row, load_at(b, held, 1, &t)), true);
-    close_blocks(b, 2);
+    close_blocks(b, opened);
 }
 
 /* The sums of a register tile to memory; without a place there, zeros to the sums. */
 static void each_sum(const RowsPlan *p, Buffer *sum, Expr *to) {
     Builder *b = p->b;
+    int opened = 0;
     Expr *place[2];
-    place[0] = open_unrolled(b, "u", p->filters);
-    place[1] = open_unrolled(b, "t", p->taps[0]);
+    place[0] = open_unrolled(b, "u", p->filters, &opened);
+    place[1] = open_unrolled(b, "t", p->taps[0], &opened);
     if (to) {
         Expr *at = plus(b, scaled(b, place[0], p->x->extent[0] * p->taps[0]), place[1]);
         at = plus(b, to, scaled(b, at, p->length));
@@ -203,7 +206,7 @@ static void each_sum(const RowsPlan *p, Buffer *sum, Expr *to) {
     } else {
         store_at(b, sum, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
     }
-    close_blocks(b, 2);
+    close_blocks(b, opened);
 }
 
 /* All terms of a register tile that a block of examples has. */
