@@ -94,7 +94,7 @@ def folded(context, path, options, real):
     c_file, header = directory / f"{path.stem}.c", directory / f"{path.stem}.h"
     run([context.cnnc, *options, "-o", c_file, "--header", header, path])
     caller = pathlib.Path(__file__).with_name("folded.c")
-    run([context.compiler, *STRICT, *SANITIZE, "-O1", "-DCNNC_NO_MAIN", f"-DREAL={real}", f"-I{directory}",
+    run([context.compiler, *STRICT, *SANITIZE, "-O0", "-DCNNC_NO_MAIN", f"-DREAL={real}", f"-I{directory}",
          caller, c_file, "-o", directory / "caller", "-lm"])
     run([directory / "caller"], directory=directory)
 
@@ -136,6 +136,7 @@ def cases(context):
             result.append(Case(name, variant, path, options, flags, weight=2))
     for options, real in ([], "float"), (["--infer"], "float"), (["--infer", "--double"], "double"), (
             ["-O0"], "float"):
-        result.append(Case(f"parameters changed {' '.join(options)}", folded, resnet, options, real, weight=3))
+        if context.compiler == "gcc":  # clang with sanitizers takes three quarters of a minute for one
+            result.append(Case(f"parameters changed {' '.join(options)}", folded, resnet, options, real, weight=2))
     result.append(Case("two networks as libraries", library, (lenet, resnet), weight=9))
     return result
