@@ -404,11 +404,11 @@ static void bias_gradient_of_lanes(Lowering *lowering, const Node *node, Tensor 
     close_blocks(b, 2);
     add_positions_of_lanes(lowering, dy, index, sums);
     to[1] = open_loop(b, LOOP_INDEPENDENT, "lane", block);
-    Expr *sum = NULL;
-    for (int64_t chain = 0; chain < extent[0]; chain++) {
+    to[0] = integer(b, 0);
+    Expr *sum = load_at(b, sums, 2, to);
+    for (int64_t chain = 1; chain < extent[0]; chain++) {
         to[0] = integer(b, chain);
-        Expr *next = load_at(b, sums, 2, to);
-        sum = sum ? plus(b, sum, next) : next;
+        sum = plus(b, sum, load_at(b, sums, 2, to));
     }
     Expr *place = plus(b, times(b, examples, count), channel);
     place = plus(b, times(b, place, integer(b, block)), to[1]);
