@@ -519,6 +519,7 @@ void lower_moments(Lowering *lowering, const Node *node, Expr *const *index,
 
 static void lower_elementwise(Lowering *lowering, const Node *node) {
     Expr *index[MAX_AXES];
+    assert(node_result(node)->per_example);
     int opened = open_tensor(lowering, node_result(node), index);
     lower_result(lowering, node, index, element_value(lowering, node, index, NULL, NULL));
     close_blocks(lowering->builder, opened);

@@ -146,16 +146,14 @@ static bool build_trial(TuneRun *run, int trial) {
 
 /* The lines that runtime/tune.h describes. */
 static void record_lines(TuneRun *run, int trial, int round, const char *lines) {
-    char sequence[16], phase[40];
-    int layer;
-    double seconds;
+    char sequence[16], layer[12], phase[40], seconds[40];
     for (const char *line = lines; line != NULL; line = strchr(line, '\n')) {
         line += *line == '\n';
-        if (sscanf(line, "%15s %d %39s %lf", sequence, &layer, phase, &seconds) == 4)
+        if (sscanf(line, "%15s %11s %39s %39s", sequence, layer, phase, seconds) == 4)
             trials_record(run->trials,
                           strcmp(sequence, "training") == 0 ? SEQUENCE_TRAINING
                                                             : SEQUENCE_EVALUATION,
-                          layer, phase, trial, round, seconds);
+                          (int)strtol(layer, NULL, 10), phase, trial, round, strtod(seconds, NULL));
     }
 }
 

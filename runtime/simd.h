@@ -205,6 +205,7 @@ RUNTIME_INLINE void vector_take_larger(vector *best, const vector *value) {
     __asm__(VECTOR_MAXIMUM : "=v"(other) : "v"(*value), "v"(*best));
     *best = (vector)((Bits)either | (Bits)other);
 #else
+    /* Only NaN differs from itself: NOLINTNEXTLINE(misc-redundant-expression) */
     const Bits larger = (*value > *best) | (*value != *value);
     *best = (vector)(((Bits)*value & larger) | ((Bits)*best & ~larger));
 #endif

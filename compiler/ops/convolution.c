@@ -5,6 +5,8 @@
 #include "channels.h"
 #include "common.h"
 
+#include <assert.h>
+
 /* Dimensions of the contractions; -1: left out because its extent is 1. */
 typedef struct Dimensions {
     int n, group, filter, channel, position[3], tap[3];
@@ -36,6 +38,7 @@ static const char *letter_of(const Window *window, int axis, char kind) {
     if (window->rank == 1) {
         return kind == 'o' ? "ol" : kind == 'i' ? "il" : "kl";
     }
+    assert(window->rank <= 3 && axis >= 0 && axis < window->rank);
     const char *const *letters = kind == 'o' ? outputs : kind == 'i' ? inputs : taps;
     return letters[3 - window->rank + axis];
 }
