@@ -463,6 +463,10 @@ Expr *times(Builder *b, Expr *x, Expr *y) {
     return binary(b, BINARY_MULTIPLY, x, y);
 }
 
+Expr *scaled(Builder *b, Expr *x, int64_t factor) {
+    return times(b, x, integer(b, factor));
+}
+
 Expr *over(Builder *b, Expr *x, Expr *y) {
     return binary(b, BINARY_DIVIDE, x, y);
 }

@@ -210,6 +210,7 @@ Expr *convert(Builder *b, ElementType type, Expr *x);
 Expr *plus(Builder *b, Expr *x, Expr *y);
 Expr *minus(Builder *b, Expr *x, Expr *y);
 Expr *times(Builder *b, Expr *x, Expr *y);
+Expr *scaled(Builder *b, Expr *x, int64_t factor); /* of an index */
 Expr *over(Builder *b, Expr *x,
            Expr *y); /* reals divide; indices divide exactly or downwards (>= 0) */
 Expr *remainder_of(Builder *b, Expr *x, Expr *y);

@@ -10,10 +10,6 @@ Expr *winograd_load_vector(Builder *b, Buffer *buffer, int index_count, Expr *co
     return load;
 }
 
-static Expr *scaled(Builder *b, Expr *x, int64_t factor) {
-    return times(b, x, integer(b, factor));
-}
-
 static Expr *divided_up(Builder *b, Expr *x, int64_t divisor) {
     return over(b, plus(b, x, integer(b, divisor - 1)), integer(b, divisor));
 }

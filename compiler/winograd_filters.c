@@ -20,10 +20,6 @@ static int64_t filter_taps(const WinogradPlan *plan) {
     return (int64_t)plan->taps * plan->taps;
 }
 
-static Expr *scaled(Builder *b, Expr *x, int64_t factor) {
-    return times(b, x, integer(b, factor));
-}
-
 static Expr *filter_tap(void *context, Expr *row, Expr *column) {
     const FilterEmission *f = context;
     Builder *b = f->e->b;

@@ -126,10 +126,6 @@ static bool make_plan(RowsPlan *p) {
 
 /* ---- Transforms ---- */
 
-static Expr *scaled(Builder *b, Expr *x, int64_t factor) {
-    return times(b, x, integer(b, factor));
-}
-
 /* All tiles of a tensor, `elements` of it each. */
 typedef struct RowsCut {
     Tensor *tensor;
