@@ -19,7 +19,7 @@ static void counts(void **state) {
     assert_string_equal(count_text(arena, INT64_MAX), "9,223,372,036,854,775,807");
 }
 
-static void scaled(void **state) {
+static void scaled_numbers(void **state) {
     Arena *arena = *state;
     assert_string_equal(scaled_text(arena, 0), "0 ");
     assert_string_equal(scaled_text(arena, 999), "999 ");
@@ -80,7 +80,7 @@ static int free_arena(void **state) {
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, make_arena, free_arena)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {WITH_ARENA(counts), WITH_ARENA(scaled), WITH_ARENA(bytes),
-                                       WITH_ARENA(tables)};
+    const struct CMUnitTest tests[] = {WITH_ARENA(counts), WITH_ARENA(scaled_numbers),
+                                       WITH_ARENA(bytes), WITH_ARENA(tables)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
