@@ -321,6 +321,8 @@ static void print_parameters(Printer *p, const KernelSizes *sizes) {
         const char *type, *name;
     } extra[] = {
         {use->batch, printer_type_name(p, TYPE_INDEX), "batch"},
+        {use->whole_batch, printer_type_name(p, TYPE_INDEX), "whole_batch"},
+        {use->first, printer_type_name(p, TYPE_INDEX), "first_example"},
         {use->random_key, "uint64_t", "random_key"},
         {use->random_stream, "uint32_t", "random_stream"},
         {use->random_layers, "int", "random_layers"},

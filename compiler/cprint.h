@@ -19,9 +19,10 @@ typedef struct KernelSizes {
 #define SIZE_PLACEHOLDER '#'
 
 /* The parameter list of the kernel's function, "(int batch, const real *RESTRICT x, ...)", on one
- * line with the breaks of wrap.h. The extra parameters come first: batch, random_key,
- * random_stream, random_layers, network; then the names of sizes, where there are `sizes`, each
- * once; then use->arguments. No two arguments of a call may overlap. */
+ * line with the breaks of wrap.h. The extra parameters come first: batch,
+ * whole_batch, first_example, random_key, random_stream, random_layers, network; then the names of
+ * sizes, where there are `sizes`, each once; then use->arguments. No two arguments of a call may
+ * overlap. */
 void print_kernel_parameters(Text *out, const KernelUse *use, const KernelSizes *sizes,
                              int max_batch);
 

@@ -184,6 +184,10 @@ void emit_info(Emitter *emitter) {
     emit_count(out, "input_size", input->graph->input->elements);
     emit_count(out, "output_size", input->graph->output->elements);
     emit_count(out, "max_batch", input->options.max_batch);
+    if (input->plan->options.shards > 1) {
+        emit_count(out, "shards", input->plan->options.shards);
+        emit_count(out, "shard_block", input->options.vector_length);
+    }
     emit_count(out, "trainable", !input->options.infer_only);
     emit_sizes(emitter);
     emit_settings(out, "train", train_fields, sizeof train_fields / sizeof train_fields[0],

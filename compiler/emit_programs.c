@@ -89,9 +89,34 @@ static CallArgument number_argument(Arena *arena, const char *what, int64_t numb
                           .value = number};
 }
 
+static bool has_shards(const Emitter *emitter) {
+    return emitter->input->plan->options.shards > 1;
+}
+
+/* What all shards have together, from the shard's first example on. */
+static CallArgument shared_argument(const Emitter *emitter, const char *array,
+                                    const Tensor *tensor) {
+    if (!has_shards(emitter))
+        return text_argument(array);
+    return text_argument(tensor->elements == 1
+                             ? arena_format(emitter->arena, "%s + shard->first", array)
+                             : arena_format(emitter->arena, "%s + (size_t)shard->first * %lld",
+                                            array, (long long)tensor->elements));
+}
+
+static CallArgument whole_argument(const Emitter *emitter, const Placement *placement) {
+    const char *array = arena_format(emitter->arena, "network->arena + %s",
+                                     emitter->placement_names[placement->number]);
+    CallArgument argument = shared_argument(emitter, array, placement->tensor);
+    argument.named = &emitter->placement_named[placement->number];
+    return argument;
+}
+
 /* Scratch memory belongs to one call and has no constant. */
 static CallArgument arena_argument(const Emitter *emitter, const Buffer *buffer) {
     const Placement *placement = plan_find(emitter->input->plan, buffer);
+    if (placement->whole && has_shards(emitter))
+        return whole_argument(emitter, placement);
     int64_t offset = placement->offset / emitter->input->plan->options.real_size;
     CallArgument argument = {.kind = ARGUMENT_ARENA,
                              .type = buffer->type,
@@ -150,13 +175,15 @@ static CallArgument make_argument(const Emitter *emitter, const Buffer *buffer) 
         return text_argument(tensor->layer != NULL ? emitter->connection_names[tensor->layer->index]
                                                    : "class_weights");
     case TENSOR_LABELS:
-        return text_argument("network->labels");
+        return shared_argument(emitter, "network->labels", tensor);
     case TENSOR_TARGETS:
-        return text_argument("network->targets");
+        return shared_argument(emitter, "network->targets", tensor);
     case TENSOR_LOSSES:
-        return text_argument("network->losses");
+        return shared_argument(emitter, "network->losses", tensor);
     case TENSOR_KEPT_GRADIENT:
         return beside_parameter(emitter, tensor, "network->gradients");
+    case TENSOR_SHARD_GRADIENT:
+        return beside_parameter(emitter, tensor, "gradients");
     case TENSOR_OPTIMIZER_STATE:
         return beside_parameter(emitter, tensor, state_array(emitter, tensor));
     case TENSOR_OPTIMIZER_STEP:
@@ -170,12 +197,16 @@ static Call make_call(const Emitter *emitter, const Step *step) {
     const KernelUse *use = step->use;
     CallArgument *arguments =
         ARENA_ARRAY(emitter->arena, CallArgument,
-                    (size_t)(use->argument_count + step->function->size_count + 6));
+                    (size_t)(use->argument_count + step->function->size_count + 8));
     int count = 0;
     arguments[count++] =
         number_argument(emitter->arena, "number", step->group->nodes[0]->layer->index);
     if (use->batch)
         arguments[count++] = text_argument("batch");
+    if (use->whole_batch)
+        arguments[count++] = text_argument("shard->whole_batch");
+    if (use->first)
+        arguments[count++] = text_argument("shard->first");
     if (use->random_key)
         arguments[count++] = text_argument("network->random_key");
     if (use->random_stream)
@@ -380,10 +411,10 @@ static void emit_part(Emitter *emitter, const char *program, const CallList *lis
 
 /* What the calls of a program use of the network. */
 typedef struct ProgramUse {
-    bool batch, arena, parameters, parameters_written, prepared;
+    bool batch, arena, parameters, parameters_written, prepared, gradients;
 } ProgramUse;
 
-static ProgramUse program_use(const StepList *list) {
+static ProgramUse program_use(const Emitter *emitter, const StepList *list) {
     ProgramUse program = {0};
     for (int i = 0; i < list->count; i++) {
         const KernelUse *use = list->steps[i]->use;
@@ -399,36 +430,68 @@ static ProgramUse program_use(const StepList *list) {
             program.parameters_written =
                 program.parameters_written || (parameter && buffer->written);
             program.prepared = program.prepared || prepared;
-            program.arena = program.arena || !(parameter || prepared || elsewhere);
+            program.gradients =
+                program.gradients || (tensor != NULL && tensor->role == TENSOR_SHARD_GRADIENT);
+            if (!(parameter || prepared || elsewhere))
+                program.arena = program.arena || !has_shards(emitter) ||
+                                !plan_find(emitter->input->plan, buffer)->whole;
         }
     }
     return program;
+}
+
+/* The beginning of a program: its head, and locals for what its calls use. */
+static void emit_program_head(const Emitter *emitter, const char *name, const ProgramUse *use,
+                              bool preparing) {
+    Text *out = emitter->out;
+    bool shard = has_shards(emitter) && !preparing;
+    text_format(out, "static void %s%s(Network *network%s) {\n", name, shard ? "_shard" : "",
+                shard       ? ", const Shard *shard"
+                : preparing ? ""
+                            : ", int batch");
+    if (shard && use->batch)
+        text_add(out, "    const int batch = shard->batch;\n");
+    if (use->parameters)
+        text_format(out, "    %sreal *parameters = network->parameters;\n",
+                    use->parameters_written ? "" : "const ");
+    if (use->prepared)
+        text_format(out, "    %sreal *prepared = network->prepared;\n", preparing ? "" : "const ");
+    if (use->gradients)
+        text_add(out, "    real *gradients = network_shard_gradients(network, shard->number);\n");
+    if (use->arena)
+        text_format(out, "    real *arena = network->arena%s;\n",
+                    shard ? " + (size_t)shard->number * SHARD_SIZE" : "");
+    if (!use->batch && !preparing)
+        text_format(out, "    (void)%s;\n", shard ? "shard" : "batch");
+}
+
+/* All shards of a program, and after them what their gradients do. */
+static void emit_shards(const Emitter *emitter, ProgramId program, const char *name) {
+    Text *out = emitter->out;
+    text_format(out,
+                "static void %s(Network *network, int batch) {\n"
+                "    network_run_shards(network, batch, %s_shard);\n",
+                name, name);
+    if (program == PROGRAM_BACKWARD)
+        text_add(out, "    optimizer_update_shards(network, batch);\n");
+    text_add(out, "}\n\n");
 }
 
 static void emit_program_function(Emitter *emitter, ProgramId program) {
     Text *out = emitter->out;
     const char *name = emitter->input->graph->programs[program].name;
     const CallList *list = &emitter->calls[program];
-    ProgramUse use = program_use(&emitter->input->kernels->programs[program]);
-    bool preparing = program == PROGRAM_PREPARE;
+    const ProgramUse use = program_use(emitter, &emitter->input->kernels->programs[program]);
     emit_round_tables(emitter, name, list);
-    text_format(out, "static void %s(Network *network%s) {\n", name,
-                preparing ? "" : ", int batch");
-    if (use.parameters)
-        text_format(out, "    %sreal *parameters = network->parameters;\n",
-                    use.parameters_written ? "" : "const ");
-    if (use.prepared)
-        text_format(out, "    %sreal *prepared = network->prepared;\n", preparing ? "" : "const ");
-    if (use.arena)
-        text_add(out, "    real *arena = network->arena;\n");
+    emit_program_head(emitter, name, &use, program == PROGRAM_PREPARE);
     if (list->call_count == 0)
         text_add(out, "    (void)network;\n");
-    if (!use.batch && !preparing)
-        text_add(out, "    (void)batch;\n");
     text_add(out, list->call_count > 0 ? "\n" : "");
     for (int i = 0; i < list->part_count; i++)
         emit_part(emitter, name, list, &list->parts[i]);
     text_add(out, "}\n\n");
+    if (has_shards(emitter) && program != PROGRAM_PREPARE)
+        emit_shards(emitter, program, name);
 }
 
 bool program_is_emitted(const Emitter *emitter, ProgramId program) {

@@ -29,7 +29,8 @@ static void emit_define(Text *out, const char *name, int64_t value, const char *
 }
 
 const char *placement_dims(const Emitter *emitter, const Placement *placement) {
-    int batch = emitter->input->plan->options.max_batch;
+    const PlanOptions *options = &emitter->input->plan->options;
+    int batch = options->max_batch / (placement->whole ? 1 : options->shards);
     const Tensor *tensor = placement->tensor;
     const Buffer *scratch = placement->scratch;
     if (tensor != NULL)
@@ -50,6 +51,9 @@ static void emit_arena_offsets(Emitter *emitter) {
                         placement->offset / plan->options.real_size,
                         placement_dims(emitter, placement));
     }
+    if (plan->options.shards > 1)
+        emit_define(emitter->out, "SHARD_SIZE", plan->shard_bytes / plan->options.real_size,
+                    "from what a shard of the batch has to the same of the next one");
     text_add_character(emitter->out, '\n');
 }
 

@@ -20,6 +20,7 @@ typedef enum TensorRole {
     TENSOR_TARGETS,
     TENSOR_LOSSES,
     TENSOR_KEPT_GRADIENT,   /* of a parameter, in Network.gradients */
+    TENSOR_SHARD_GRADIENT,  /* the same of a shard of the batch (shard.h) */
     TENSOR_OPTIMIZER_STATE, /* of a parameter */
     TENSOR_OPTIMIZER_STEP   /* the numbers of this step */
 } TensorRole;

@@ -20,8 +20,12 @@ static bool is_read(const KernelUse *use, const Variable *variable) {
 
 static void note_variable(Search *search, const Variable *variable) {
     KernelUse *use = search->use;
-    if (variable == search->kernel->builder.batch) {
-        use->batch = true;
+    const Builder *builder = &search->kernel->builder;
+    if (variable == builder->batch || variable == builder->whole_batch ||
+        variable == builder->first) {
+        use->batch = use->batch || variable == builder->batch;
+        use->whole_batch = use->whole_batch || variable == builder->whole_batch;
+        use->first = use->first || variable == builder->first;
         return;
     }
     if (is_read(use, variable))

@@ -6,7 +6,7 @@
 #include "lower.h"
 
 typedef struct KernelUse {
-    bool batch, random_key, random_stream, random_layers, network;
+    bool batch, whole_batch, first, random_key, random_stream, random_layers, network;
     int argument_count;
     Buffer **arguments; /* the kernel's parameters that are used, in their order */
     int variable_count, variable_capacity;

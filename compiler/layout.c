@@ -146,20 +146,21 @@ static bool works_on_examples(const Node *node) {
 
 /* A small network whose channels do not fill vectors: examples do, if the batch consists of whole
  * blocks of them. */
-static bool examples_fill_vectors(const Assignment *a, int max_batch) {
+bool layout_has_example_blocks(const Graph *graph, int vector_length, int max_batch) {
     bool odd = false;
-    if (max_batch % a->block != 0)
+    if (vector_length <= 1 || max_batch % vector_length != 0)
         return false;
     for (int p = 0; p < PROGRAM_COUNT; p++)
-        for (int i = 0; i < a->graph->programs[p].count; i++) {
-            const Node *node = a->graph->programs[p].nodes[i];
+        for (int i = 0; i < graph->programs[p].count; i++) {
+            const Node *node = graph->programs[p].nodes[i];
             if (!works_on_examples(node))
                 return false;
-            odd = odd || ((node->op->flags & OP_CONVOLUTION) && node->y->extent[0] % a->block != 0);
+            odd = odd ||
+                  ((node->op->flags & OP_CONVOLUTION) && node->y->extent[0] % vector_length != 0);
         }
-    for (int i = 0; i < a->graph->tensor_count; i++) {
-        const Tensor *tensor = a->graph->tensors[i];
-        double bytes = (double)tensor->elements * (double)a->block * sizeof(float);
+    for (int i = 0; i < graph->tensor_count; i++) {
+        const Tensor *tensor = graph->tensors[i];
+        double bytes = (double)tensor->elements * (double)vector_length * sizeof(float);
         if (is_activation(tensor) && bytes > SMALL_BLOCK)
             return false;
     }
@@ -234,7 +235,7 @@ void layout_assign(Graph *graph, int vector_length, int max_batch) {
     Assignment a = {
         .graph = graph, .block = vector_length, .dense = ARENA_ARRAY(graph->arena, bool, count)};
     memset(a.dense, 0, count);
-    a.examples = examples_fill_vectors(&a, max_batch);
+    a.examples = layout_has_example_blocks(graph, vector_length, max_batch);
     for_each_node(&a, constrain);
     if (!a.examples)
         block_weights(&a);

@@ -18,6 +18,8 @@
 
 #include "graph.h"
 
+/* Whether layout_assign would put the examples of the graph into blocks of one vector. */
+bool layout_has_example_blocks(const Graph *graph, int vector_length, int max_batch);
 /* Sets the layouts of all tensors of the graph. vector_length: reals in a vector; 1: all dense.
  * max_batch: examples that memory is planned for. */
 void layout_assign(Graph *graph, int vector_length, int max_batch);

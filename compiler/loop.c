@@ -4,14 +4,20 @@
 #include <math.h>
 #include <string.h>
 
+static Variable *make_parameter(Builder *builder, const char *name) {
+    Variable *variable = ARENA_NEW(builder->arena, Variable);
+    variable->name = builder_reserve(builder, name);
+    variable->type = TYPE_INDEX;
+    return variable;
+}
+
 void builder_init(Builder *builder, Arena *arena, Block *block) {
     memset(builder, 0, sizeof *builder);
     builder->arena = arena;
     builder->block = block;
-    builder->batch = ARENA_NEW(arena, Variable);
-    builder->batch->name = "batch";
-    builder->batch->type = TYPE_INDEX;
-    builder_reserve(builder, "batch");
+    builder->batch = make_parameter(builder, "batch");
+    builder->whole_batch = make_parameter(builder, "whole_batch");
+    builder->first = make_parameter(builder, "first_example");
 }
 
 static bool name_taken(const Builder *b, const char *name) {
@@ -242,6 +248,14 @@ Expr *number(Builder *b, double value) {
 
 Expr *batch_size(Builder *b) {
     return variable_expr(b, b->batch);
+}
+
+Expr *whole_batch_size(Builder *b) {
+    return variable_expr(b, b->whole_batch);
+}
+
+Expr *shard_first(Builder *b) {
+    return variable_expr(b, b->first);
 }
 
 bool is_integer(const Expr *x, int64_t value) {

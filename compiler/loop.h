@@ -155,7 +155,9 @@ typedef struct Builder {
     Block *open[MAX_OPEN_BLOCKS];
     Stmt *open_stmt[MAX_OPEN_BLOCKS];
     int depth;
-    Variable *batch;                 /* the kernel's parameter `batch`, TYPE_INDEX */
+    /* Parameters of the kernel, TYPE_INDEX. Of a shard of the batch (shard.h) `batch` is the number
+     * of its examples, `first` that of the first one within the whole batch. */
+    Variable *batch, *whole_batch, *first;
     int open_names[MAX_OPEN_BLOCKS]; /* name_count when the block was opened */
     int name_count, name_capacity;
     const char **names; /* of locals in scope */
@@ -200,6 +202,8 @@ void comment(Builder *b, const char *format, ...) PRINTF_LIKE(2, 3);
 Expr *integer(Builder *b, int64_t value);
 Expr *number(Builder *b, double value);
 Expr *batch_size(Builder *b);
+Expr *whole_batch_size(Builder *b);
+Expr *shard_first(Builder *b);
 Expr *load_at(Builder *b, Buffer *buffer, int index_count, Expr *const *index);
 Expr *unary(Builder *b, UnaryOperator operation, Expr *x);
 Expr *binary(Builder *b, BinaryOperator operation, Expr *x, Expr *y);

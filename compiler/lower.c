@@ -44,6 +44,7 @@ static const char *buffer_name(const Lowering *lowering, const Tensor *tensor) {
         return "step";
     case TENSOR_PARAMETER_GRADIENT:
     case TENSOR_KEPT_GRADIENT:
+    case TENSOR_SHARD_GRADIENT:
         return arena_format(lowering->arena, "d%s",
                             tensor->layer->parameters[tensor->parameter].name);
     case TENSOR_CONSTANT:
@@ -306,7 +307,12 @@ Expr *lower_random_active(Lowering *lowering, const Node *node) {
 
 Expr *lower_random(Lowering *lowering, const Node *node, Expr *const *index) {
     lowering->kernel->uses_random = true;
-    Expr *element = element_number(lowering, node->y, index);
+    Expr *within[MAX_AXES];
+    memcpy(within, index, (size_t)(node->y->rank + 1) * sizeof *within);
+    if (lowering->options->shards > 1)
+        within[AXIS_BATCH] =
+            plus(lowering->builder, shard_first(lowering->builder), within[AXIS_BATCH]);
+    Expr *element = element_number(lowering, node->y, within);
     return call(lowering->builder, TYPE_REAL, "RANDOM_UNIFORM", 1, &element);
 }
 
@@ -553,6 +559,11 @@ static void lower_node(Lowering *lowering, const Node *node) {
         op->lower_parameter_gradient(lowering, node);
     else
         op->lower_data_gradient(lowering, node);
+}
+
+Expr *lower_whole_batch(Lowering *lowering) {
+    return lowering->options->shards > 1 ? whole_batch_size(lowering->builder)
+                                         : batch_size(lowering->builder);
 }
 
 int lower_threads(const LowerOptions *options) {

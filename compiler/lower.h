@@ -42,7 +42,8 @@ typedef struct LowerOptions {
     double vector_rate; /* multiply-adds, and loads, of a vector per cycle of the target */
     bool winograd;      /* convolutions by minimal filtering where that is faster */
     int threads;
-    int max_batch;
+    int max_batch;         /* of a shard, where there are several */
+    int shards;            /* that the whole batch is cut into (shard.h) */
     struct Tuning *tuning; /* --tune; NULL: the models' choices */
 } LowerOptions;
 
@@ -114,6 +115,8 @@ typedef struct VectorRows {
     Expr *first; /* offset of the first row */
     int64_t step;
 } VectorRows;
+/* The examples of all shards together. */
+Expr *lower_whole_batch(Lowering *lowering);
 /* The sum of a vector's lanes. */
 Expr *lower_lane_sum(Lowering *lowering, Expr *vector);
 /* Transposes as many rows as a vector has lanes. */

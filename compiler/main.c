@@ -16,6 +16,7 @@
 #include "output.h"
 #include "recompute.h"
 #include "schedule.h"
+#include "shard.h"
 #include "simplify.h"
 #include "tune.h"
 #include "update.h"
@@ -125,7 +126,23 @@ static LowerOptions lower_options(const Compilation *compilation) {
                           .winograd = option_pass_enabled(options, PASS_WINOGRAD),
                           .threads = options->threads,
                           .max_batch = batch ? batch : DEFAULT_BATCH,
+                          .shards = 1,
                           .tuning = compilation->tuning};
+}
+
+/* Each shard is a program for one thread and its part of the batch. */
+static void cut_into_shards(Compilation *compilation) {
+    const Options *options = compilation->options;
+    LowerOptions *lowering = &compilation->lowering;
+    if (!option_pass_enabled(options, PASS_SHARD) || !option_pass_enabled(options, PASS_LAYOUT) ||
+        !option_pass_enabled(options, PASS_PARALLELISE))
+        return;
+    lowering->shards = shard_count(compilation->graph, lowering);
+    if (lowering->shards == 1)
+        return;
+    lowering->max_batch /= lowering->shards;
+    lowering->threads = 1;
+    shard_gradients(compilation->graph);
 }
 
 static bool build_graph(Compilation *compilation) {
@@ -139,7 +156,8 @@ static bool build_graph(Compilation *compilation) {
         recompute_apply(compilation->graph, compilation->dropped,
                         option_pass_enabled(compilation->options, PASS_FUSE));
     compilation->lowering = lower_options(compilation);
-    if (option_pass_enabled(compilation->options, PASS_UPDATE))
+    cut_into_shards(compilation);
+    if (compilation->lowering.shards == 1 && option_pass_enabled(compilation->options, PASS_UPDATE))
         fuse_updates(compilation->graph, compilation->lowering.max_batch);
     if (option_pass_enabled(compilation->options, PASS_LAYOUT))
         layout_assign(compilation->graph, compilation->lowering.vector_length,
@@ -238,7 +256,8 @@ static bool vectorise(Compilation *compilation) {
 }
 
 static bool parallelise(Compilation *compilation) {
-    if (option_pass_enabled(compilation->options, PASS_PARALLELISE))
+    if (compilation->lowering.shards == 1 &&
+        option_pass_enabled(compilation->options, PASS_PARALLELISE))
         for_each_kernel(compilation, parallelise_kernel);
     if (dump_wanted(compilation, "parallelise") || dump_wanted(compilation, "loops"))
         for_each_kernel(compilation, dump_kernel);
@@ -250,10 +269,15 @@ static bool share_kernels(Compilation *compilation) {
     return true;
 }
 
+static int whole_batch(const Compilation *compilation) {
+    return compilation->lowering.max_batch * compilation->lowering.shards;
+}
+
 static bool plan(Compilation *compilation) {
     const Options *options = compilation->options;
     const PlanOptions plan_options = {
-        .max_batch = compilation->lowering.max_batch,
+        .max_batch = whole_batch(compilation),
+        .shards = compilation->lowering.shards,
         .real_size = options->double_precision ? (int)sizeof(double) : (int)sizeof(float),
         .memory_limit = compilation->trial ? 0 : options->memory_limit,
         .full_peak = compilation->full_peak};
@@ -354,7 +378,7 @@ static EmitInput emit_input(const Compilation *compilation) {
                                    .options = options->summary,
                                    .target = options->target->name,
                                    .vector_length = compilation->lowering.vector_length,
-                                   .max_batch = compilation->lowering.max_batch,
+                                   .max_batch = whole_batch(compilation),
                                    .threads = options->threads,
                                    .double_precision = options->double_precision,
                                    .infer_only = options->infer_only}};

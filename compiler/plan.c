@@ -65,11 +65,10 @@ int64_t element_bytes(ElementType type, int real_size) {
 }
 
 /* Rounded up to the alignment; false where it cannot be counted. */
-static bool piece_bytes(const PlanOptions *options, int64_t elements, bool per_example,
+static bool piece_bytes(const PlanOptions *options, int64_t elements, int examples,
                         ElementType type, int64_t *bytes) {
     int64_t size = element_bytes(type, options->real_size);
-    if (!checked_multiply(elements, size, &size) ||
-        (per_example && !checked_multiply(size, options->max_batch, &size)) ||
+    if (!checked_multiply(elements, size, &size) || !checked_multiply(size, examples, &size) ||
         !checked_add(size, PLAN_ALIGNMENT - 1, &size))
         return false;
     *bytes = size / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
@@ -84,14 +83,14 @@ typedef struct Planner {
     int64_t late_bytes; /* the end of the pieces that only backward_input touches */
 } Planner;
 
-static Placement *add_placement(Planner *planner, const void *key, int64_t elements,
-                                bool per_example, ElementType type) {
+static Placement *add_placement(Planner *planner, const void *key, int64_t elements, int examples,
+                                ElementType type) {
     Plan *plan = planner->plan;
     Placement *placement = ARENA_NEW(plan->arena, Placement);
     placement->number = plan->placement_count;
     placement->offset = -1;
-    planner->fits = planner->fits &&
-                    piece_bytes(&plan->options, elements, per_example, type, &placement->bytes);
+    planner->fits =
+        planner->fits && piece_bytes(&plan->options, elements, examples, type, &placement->bytes);
     ARENA_GROW(plan->arena, plan->placements, plan->placement_count, plan->placement_capacity);
     plan->placements[plan->placement_count++] = placement;
     size_t slot = find_slot(plan->index, key);
@@ -106,13 +105,21 @@ static bool is_in_arena(const Tensor *tensor) {
            tensor->role == TENSOR_GRADIENT || tensor->role == TENSOR_PARAMETER_GRADIENT;
 }
 
-static Placement *tensor_placement(Planner *planner, Tensor *tensor) {
+/* The examples that a piece holds. */
+static int piece_examples(const Plan *plan, bool per_example, bool whole) {
+    int examples = plan->options.max_batch / (whole ? 1 : plan->options.shards);
+    return per_example ? examples : 1;
+}
+
+static Placement *tensor_placement(Planner *planner, Tensor *tensor, bool whole) {
     tensor = tensor_storage(tensor);
     Placement *placement = planner->plan->index->items[find_slot(planner->plan->index, tensor)];
     if (placement != NULL)
         return placement;
-    placement = add_placement(planner, tensor, tensor->storage, tensor->per_example, tensor->type);
+    int examples = piece_examples(planner->plan, tensor->per_example, whole);
+    placement = add_placement(planner, tensor, tensor->storage, examples, tensor->type);
     placement->tensor = tensor;
+    placement->whole = whole;
     return placement;
 }
 
@@ -130,11 +137,12 @@ static void touch(Planner *planner, const Step *step, const Buffer *argument) {
         return;
     Placement *placement;
     if (argument->scratch) {
-        placement = add_placement(planner, argument, argument->scratch_size, argument->per_example,
+        placement = add_placement(planner, argument, argument->scratch_size,
+                                  piece_examples(planner->plan, argument->per_example, false),
                                   argument->type);
         placement->scratch = argument;
     } else {
-        placement = tensor_placement(planner, argument->tensor);
+        placement = tensor_placement(planner, argument->tensor, false);
     }
     Sequence sequence = program_sequence(step->program);
     if (placement->step == NULL) {
@@ -158,7 +166,7 @@ static void touch(Planner *planner, const Step *step, const Buffer *argument) {
 }
 
 static Placement *add_fixed(Planner *planner, Tensor *tensor, bool evaluation, bool training) {
-    Placement *placement = tensor_placement(planner, tensor);
+    Placement *placement = tensor_placement(planner, tensor, true);
     placement->fixed = true;
     if (evaluation)
         live_throughout(planner->plan, placement, SEQUENCE_EVALUATION);
@@ -176,7 +184,7 @@ static void find_lives(Planner *planner, const Graph *graph, const Kernels *kern
     }
     if (graph->input_gradient == NULL)
         return;
-    Placement *gradient = tensor_placement(planner, graph->input_gradient);
+    Placement *gradient = tensor_placement(planner, graph->input_gradient, false);
     gradient->in_sequence[SEQUENCE_TRAINING] = true;
     gradient->last = planner->plan->sequence_length[SEQUENCE_TRAINING];
 }
@@ -248,7 +256,7 @@ static void place_all(Planner *planner) {
         if (piece->fixed) {
             insert_by_offset(placed, done++, piece);
             note_end(planner, piece);
-        } else {
+        } else if (!piece->apart) {
             order[waiting++] = piece;
         }
     }
@@ -271,6 +279,47 @@ static void place_fixed(Planner *planner, const Graph *graph) {
         if (output != input)
             output->offset = input->bytes;
     }
+    if (planner->plan->options.shards > 1 && graph->input_gradient != NULL)
+        tensor_placement(planner, graph->input_gradient, true)->apart = true;
+}
+
+/* ---- Shards ---- */
+
+/* The end of input and outputs, where the first shard begins. */
+static int64_t fixed_end(const Plan *plan) {
+    int64_t end = 0;
+    for (int i = 0; i < plan->placement_count; i++) {
+        const Placement *piece = plan->placements[i];
+        if (piece->fixed && piece->offset + piece->bytes > end)
+            end = piece->offset + piece->bytes;
+    }
+    return end;
+}
+
+static bool add_shards(const Plan *plan, int64_t begin, int64_t bytes, int64_t *end) {
+    return checked_multiply(bytes, plan->options.shards, end) && checked_add(begin, *end, end);
+}
+
+/* A copy of what is placed so far for each shard; behind them the input's gradient. */
+static bool place_shards(Planner *planner, const Graph *graph) {
+    Plan *plan = planner->plan;
+    int64_t begin = fixed_end(plan), end = planner->late_bytes;
+    for (int s = 0; s < SEQUENCE_COUNT; s++) {
+        end = plan->sequence_bytes[s] > end ? plan->sequence_bytes[s] : end;
+        int64_t bytes = plan->sequence_bytes[s] > begin ? plan->sequence_bytes[s] - begin : 0;
+        if (!add_shards(plan, begin, bytes, &plan->sequence_bytes[s]))
+            return false;
+    }
+    plan->shard_bytes = end > begin ? end - begin : 0;
+    if (!add_shards(plan, begin, plan->shard_bytes, &planner->late_bytes))
+        return false;
+    plan->arena_size = planner->late_bytes / plan->options.real_size;
+    if (graph->input_gradient == NULL)
+        return true;
+    Placement *gradient = tensor_placement(planner, graph->input_gradient, true);
+    gradient->offset = planner->late_bytes;
+    gradient->late = true;
+    return checked_add(planner->late_bytes, gradient->bytes, &planner->late_bytes);
 }
 
 /* ---- Totals ---- */
@@ -311,7 +360,7 @@ static void find_peak(Plan *plan, Sequence sequence) {
         const Placement *piece = plan->placements[i];
         if (piece->in_sequence[sequence] && !piece->late && piece->first <= step &&
             step <= piece->last)
-            *part_of(plan, piece) += piece->bytes;
+            *part_of(plan, piece) += piece->bytes * (piece->whole ? 1 : plan->options.shards);
     }
 }
 
@@ -323,11 +372,20 @@ static bool count_targets(Plan *plan, const Graph *graph) {
         int64_t bytes = 0;
         if (tensors[i] == NULL)
             continue;
-        if (!piece_bytes(&plan->options, tensors[i]->elements, true, tensors[i]->type, &bytes) ||
+        if (!piece_bytes(&plan->options, tensors[i]->elements, plan->options.max_batch,
+                         tensors[i]->type, &bytes) ||
             !checked_add(plan->targets, bytes, &plan->targets))
             return false;
     }
     return true;
+}
+
+/* Gradients of the parameters that the shards have beside the arena. */
+static bool count_shard_gradients(Plan *plan, const Graph *graph) {
+    int64_t bytes = 0;
+    return plan->options.shards == 1 || (piece_bytes(&plan->options, graph->trainable_size,
+                                                     plan->options.shards, TYPE_REAL, &bytes) &&
+                                         checked_add(plan->gradients, bytes, &plan->gradients));
 }
 
 static bool sum_up(Plan *plan, const Graph *graph) {
@@ -343,6 +401,8 @@ static bool sum_up(Plan *plan, const Graph *graph) {
         return true;
     if (!checked_multiply(graph->trainable_size * size,
                           optimizer_state_count(&graph->network->train), &plan->optimizer) ||
+        !count_shard_gradients(plan, graph) ||
+        (plan->options.shards > 1 && !checked_add(total, plan->gradients, &total)) ||
         !checked_add(total, plan->optimizer, &total) ||
         !checked_add(total, plan->sequence_bytes[SEQUENCE_TRAINING], &total))
         return false;
@@ -350,12 +410,16 @@ static bool sum_up(Plan *plan, const Graph *graph) {
     return true;
 }
 
-static void set_offsets(Plan *plan, const Graph *graph, int64_t late_bytes) {
-    int64_t size = plan->options.real_size, bytes = 0;
+static void set_arena_size(Plan *plan, int64_t late_bytes) {
+    int64_t size = plan->options.real_size, bytes = plan->arena_size * size;
     for (int i = 0; i < SEQUENCE_COUNT; i++)
         bytes = plan->sequence_bytes[i] > bytes ? plan->sequence_bytes[i] : bytes;
     plan->arena_size = bytes / size;
     plan->late_arena_size = (late_bytes > bytes ? late_bytes : bytes) / size;
+}
+
+static void set_offsets(Plan *plan, const Graph *graph) {
+    int64_t size = plan->options.real_size;
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
         if (piece->tensor == NULL)
@@ -421,14 +485,16 @@ Plan *plan_memory(Arena *arena, const Graph *graph, const Kernels *kernels,
     place_fixed(&planner, graph);
     find_lives(&planner, graph, kernels);
     place_all(&planner);
-    if (!planner.fits || !sum_up(plan, graph)) {
+    bool fits = planner.fits && (options->shards == 1 || place_shards(&planner, graph));
+    if (!fits || !sum_up(plan, graph)) {
         Diagnostic *error = diagnostic_error(diagnostics, (SourceRange){0, 0},
                                              "the memory for a batch of %d is too large to count",
                                              options->max_batch);
         diagnostic_hint(error, "a smaller --batch or input needs less");
         return NULL;
     }
-    set_offsets(plan, graph, planner.late_bytes);
+    set_arena_size(plan, planner.late_bytes);
+    set_offsets(plan, graph);
     return check_limit(plan, diagnostics) ? plan : NULL;
 }
 
@@ -445,6 +511,8 @@ static bool verify_piece(const Plan *plan, const Placement *piece, FILE *stream)
     const char *problem = NULL;
     int64_t size = piece->late ? plan->late_arena_size : plan->arena_size;
     int64_t end = size * plan->options.real_size;
+    if (plan->options.shards > 1 && !piece->whole)
+        end = fixed_end(plan) + plan->shard_bytes;
     if (piece->offset < 0 || piece->bytes < 0 || piece->bytes > end - piece->offset)
         problem = "lies outside the arena";
     else if (piece->offset % PLAN_ALIGNMENT != 0)
@@ -480,6 +548,9 @@ void plan_dump(const Plan *plan, FILE *stream) {
     static const char *const names[SEQUENCE_COUNT] = {"evaluation", "training"};
     fprintf(stream, "plan: batch %d, arena %" PRId64 " bytes\n", plan->options.max_batch,
             plan->arena_size * plan->options.real_size);
+    if (plan->options.shards > 1)
+        fprintf(stream, "  %d shards of %" PRId64 " bytes; the first one's pieces:\n",
+                plan->options.shards, plan->shard_bytes);
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
         bool both = piece->in_sequence[0] && piece->in_sequence[1];

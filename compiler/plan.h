@@ -12,7 +12,11 @@
  * dynamic storage allocation; Pisarchyk and Lee, "Efficient memory management for deep neural net
  * inference", 2020, section 5.2). Pieces start at multiples of 64 bytes. Gradients of parameters
  * lie in the arena as well: the optimizer's step on a parameter is a step of the backward pass,
- * behind which its gradient is no longer needed. */
+ * behind which its gradient is no longer needed.
+ *
+ * Where the batch is cut into shards, each has a copy of all pieces but input and outputs, sized
+ * for its share of the examples; the copies follow each other behind input and outputs. Gradients
+ * of parameters then lie in arrays of their own. The input's gradient comes last. */
 #ifndef CNNC_PLAN_H
 #define CNNC_PLAN_H
 
@@ -21,7 +25,8 @@
 #define PLAN_ALIGNMENT 64
 
 typedef struct PlanOptions {
-    int max_batch;
+    int max_batch;        /* of all shards together */
+    int shards;           /* that it is cut into: shard.h; at least 1 */
     int real_size;        /* bytes of the program's number type: 4 or 8 */
     int64_t memory_limit; /* --mem in bytes; 0: none */
     int64_t full_peak;    /* of training if nothing were recomputed; 0: nothing is */
@@ -35,6 +40,8 @@ typedef struct Placement {
     const Step *step;      /* the call that first touches it; NULL: none does */
     Sequence sequence;     /* of `step` */
     bool fixed;            /* the input or an output: placed before the others */
+    bool whole;            /* holds the examples of all shards */
+    bool apart;            /* the input's gradient where there are shards: placed behind them */
     bool late;             /* only backward_input touches it: placed after the others */
     bool read_first; /* its first use reads what nothing has written: an error but for input */
     bool in_sequence[SEQUENCE_COUNT];
@@ -53,8 +60,10 @@ typedef struct Plan {
     PlanIndex *index;
     int sequence_length[SEQUENCE_COUNT];    /* steps */
     int64_t sequence_bytes[SEQUENCE_COUNT]; /* of the arena that each sequence uses */
-    int64_t arena_size;                     /* reals: what the larger one needs */
-    int64_t late_arena_size;                /* the same with backward_input */
+    int64_t shard_bytes;     /* of each shard, behind the fixed pieces; offsets are those
+                                of the first shard's pieces */
+    int64_t arena_size;      /* reals: what the larger one needs */
+    int64_t late_arena_size; /* the same with backward_input */
     int64_t input_offset, output_offset, input_gradient_offset; /* reals; 0 where there is none */
 
     /* Bytes, for the report. `gradients` (of parameters), `activations` (with their gradients and

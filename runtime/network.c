@@ -1,5 +1,6 @@
 #include "network.h"
 #include "optimizer.h"
+#include "parallel.h"
 #include "platform.h"
 
 #include <stdio.h>
@@ -36,6 +37,19 @@ RUNTIME_API void network_release(void *memory) {
     }
 }
 
+/* Reals from one shard's gradients to those of the next, a whole number of cache lines. */
+static size_t network_gradient_stride(const NetworkInfo *info) {
+    const size_t line = NETWORK_ALIGNMENT / sizeof(real);
+    return (info->trainable_size + line - 1) / line * line;
+}
+
+static real *network_allocate_gradients(const NetworkInfo *info) {
+    size_t count;
+    return size_multiply(network_gradient_stride(info), (size_t)info->shards, &count)
+               ? network_allocate(count, sizeof(real))
+               : NULL;
+}
+
 static size_t network_target_count(const NetworkInfo *info) {
     size_t count;
     return size_multiply((size_t)info->max_batch, info->target_size, &count) ? count : SIZE_MAX;
@@ -57,8 +71,12 @@ RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem) {
     network->losses = network_allocate((size_t)info->max_batch, sizeof(double));
     network->labels = network_allocate(info->target_is_label ? targets : 0, sizeof(int32_t));
     network->targets = network_allocate(info->target_is_label ? 0 : targets, sizeof(real));
-    if (network->parameters == NULL || network->prepared == NULL || network->arena == NULL ||
-        network->losses == NULL || network->labels == NULL || network->targets == NULL) {
+    network->shard_gradients =
+        info->shards > 1 && info->trainable ? network_allocate_gradients(info) : NULL;
+    bool shards_fit = network->shard_gradients != NULL || info->shards <= 1 || !info->trainable;
+    if (!shards_fit || network->parameters == NULL || network->prepared == NULL ||
+        network->arena == NULL || network->losses == NULL || network->labels == NULL ||
+        network->targets == NULL) {
         NetworkMemory memory = network_memory(info);
         problem_add(problem, "out of memory: the network needs %.0f MB",
                     (memory.parameters + memory.arena) / 1e6);
@@ -75,6 +93,7 @@ RUNTIME_API void network_free(Network *network) {
     network_release(network->parameters);
     network_release(network->prepared);
     network_release(network->gradients);
+    network_release(network->shard_gradients);
     network_release(network->optimizer_state);
     network_release(network->arena);
     network_release(network->labels);
@@ -100,6 +119,37 @@ RUNTIME_API void network_train(Network *network, int batch) {
     network->is_prepared = 0;
     network->info->forward_training(network, batch);
     network->info->backward(network, batch);
+}
+
+/* Blocks of examples in a shard. */
+static int network_shard_blocks(const NetworkInfo *info, int batch) {
+    const int blocks = (batch + info->shard_block - 1) / info->shard_block;
+    return (blocks + info->shards - 1) / info->shards;
+}
+
+RUNTIME_API int network_shard_count(const NetworkInfo *info, int batch) {
+    const int examples = network_shard_blocks(info, batch) * info->shard_block;
+    return examples > 0 ? (batch + examples - 1) / examples : 0;
+}
+
+RUNTIME_API void network_run_shards(Network *network, int batch,
+                                    void (*program)(Network *network, const Shard *shard)) {
+    const NetworkInfo *info = network->info;
+    const int examples = network_shard_blocks(info, batch) * info->shard_block;
+    const int count = network_shard_count(info, batch);
+    PARALLEL_FOR_IF(count > 1)
+    for (int i = 0; i < count; i++) {
+        const int first = i * examples;
+        const Shard shard = {.number = i,
+                             .first = first,
+                             .batch = batch - first < examples ? batch - first : examples,
+                             .whole_batch = batch};
+        program(network, &shard);
+    }
+}
+
+RUNTIME_API real *network_shard_gradients(const Network *network, int shard) {
+    return network->shard_gradients + (size_t)shard * network_gradient_stride(network->info);
 }
 
 RUNTIME_API bool network_keep_gradients(Network *network, Problem *problem) {
@@ -153,8 +203,9 @@ double timing_begin(const Network *network) {
     return network->timing != NULL ? clock_seconds() : 0;
 }
 
+/* Shards run side by side: those of one thread take the time. */
 void timing_end(Network *network, int layer, TimingPhase phase, double from) {
-    if (network->timing != NULL) {
+    if (network->timing != NULL && parallel_thread() == 0) {
         network->timing[layer].seconds[phase] += clock_seconds() - from;
     }
 }

@@ -60,7 +60,9 @@ typedef struct NetworkInfo {
     long input_dims[MAX_TENSOR_RANK], output_dims[MAX_TENSOR_RANK]; /* without the batch */
     size_t input_size, output_size;                                 /* per example */
     int max_batch;
-    int trainable; /* 0: compiled with --infer, the training functions are NULL */
+    int shards; /* > 1: as many parts of a batch may run side by side, each through all layers */
+    int shard_block; /* examples that stay together then */
+    int trainable;   /* 0: compiled with --infer, the training functions are NULL */
     int layer_count, parameter_tensors;
     const LayerInfo *layers;
     const ParameterInfo *parameters;
@@ -108,6 +110,7 @@ struct Network {
     real *prepared;        /* info->prepared_size */
     int is_prepared;       /* 0: the parameters have changed since */
     real *gradients;       /* info->trainable_size; NULL: they are not kept */
+    real *shard_gradients; /* of info->shards, see network_shard_gradients; NULL: there are none */
     real *optimizer_state; /* as many as the optimizer needs, owned by the trainer's code */
     OptimizerStep step;    /* what backward does with the gradients that it does not keep */
     real *arena;           /* info->arena_size; info->late_arena_size once backward_input has run */
@@ -129,6 +132,20 @@ struct Network {
     } while (0)
 RUNTIME_API double timing_begin(const Network *network);
 RUNTIME_API void timing_end(Network *network, int layer, TimingPhase phase, double from);
+
+/* Examples of a batch that go through all layers together, on one thread. */
+typedef struct Shard {
+    int number;       /* from 0 */
+    int first, batch; /* its first example, how many they are */
+    int whole_batch;  /* examples of all shards */
+} Shard;
+/* Calls `program` for the shards that a batch has: the first `network_shard_count`, each with a
+ * whole number of blocks but for the last one. */
+RUNTIME_API void network_run_shards(Network *network, int batch,
+                                    void (*program)(Network *network, const Shard *shard));
+RUNTIME_API int network_shard_count(const NetworkInfo *info, int batch);
+/* info->trainable_size gradients of one shard. */
+RUNTIME_API real *network_shard_gradients(const Network *network, int shard);
 
 /* An instance with zeroed memory and random_layers = 1; NULL if memory is short. */
 RUNTIME_API Network *network_create(const NetworkInfo *info, Problem *problem);

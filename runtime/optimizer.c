@@ -44,39 +44,60 @@ RUNTIME_API void optimizer_begin_step(Network *network, const TrainSettings *set
 /* Numbers that one thread updates at a time; up to twice as many are not worth waking another. */
 #define OPTIMIZER_SHARE 4096
 
-/* One share after another of what lies from `whole` on. */
-static void optimizer_update_shares(const OptimizerStep *step, const OptimizerRange *whole) {
-    const OptimizerDef *optimizer = optimizer_find(step->settings->optimizer);
-    const size_t shares = (whole->count + OPTIMIZER_SHARE - 1) / OPTIMIZER_SHARE;
-    if (shares <= 2) {
-        optimizer->update(step, whole); /* even a region of one thread would cost more */
-        return;
-    }
-    PARALLEL_FOR
-    for (size_t i = 0; i < shares; i++) {
-        const size_t begin = i * OPTIMIZER_SHARE, left = whole->count - begin;
-        OptimizerRange range = {.count = left < OPTIMIZER_SHARE ? left : OPTIMIZER_SHARE,
-                                .parameters = whole->parameters + begin,
-                                .gradients = whole->gradients + begin};
-        for (int k = 0; k < OPTIMIZER_MAX_STATES; k++) {
-            range.states[k] = whole->states[k] != NULL ? whole->states[k] + begin : NULL;
+static size_t optimizer_share_count(size_t count) {
+    return (count + OPTIMIZER_SHARE - 1) / OPTIMIZER_SHARE;
+}
+
+/* Of the numbers from the share's first one on. */
+static size_t optimizer_share_size(size_t count, size_t share) {
+    const size_t left = count - share * OPTIMIZER_SHARE;
+    return left < OPTIMIZER_SHARE ? left : OPTIMIZER_SHARE;
+}
+
+/* Keeps the gradients of the parameters from `offset` on, or makes a step. */
+static void optimizer_apply(Network *network, size_t offset, const real *gradients, size_t count) {
+    const TrainSettings *settings = network->step.settings;
+    if (network->gradients != NULL) {
+        memcpy(network->gradients + offset, gradients, count * sizeof(real));
+    } else if (settings != NULL) {
+        OptimizerRange range = {
+            .count = count, .parameters = network->parameters + offset, .gradients = gradients};
+        for (int i = 0; i < optimizer_state_count(settings); i++) {
+            range.states[i] =
+                network->optimizer_state + (size_t)i * network->info->trainable_size + offset;
         }
-        optimizer->update(step, &range);
+        optimizer_find(settings->optimizer)->update(&network->step, &range);
     }
 }
 
 RUNTIME_API void optimizer_update(Network *network, real *parameters, const real *gradients,
                                   size_t count) {
-    const TrainSettings *settings = network->step.settings;
     const size_t offset = (size_t)(parameters - network->parameters);
-    if (network->gradients != NULL) {
-        memcpy(network->gradients + offset, gradients, count * sizeof(real));
-    } else if (settings != NULL) {
-        OptimizerRange range = {.count = count, .parameters = parameters, .gradients = gradients};
-        for (int i = 0; i < optimizer_state_count(settings); i++) {
-            range.states[i] =
-                network->optimizer_state + (size_t)i * network->info->trainable_size + offset;
+    const size_t shares = optimizer_share_count(count);
+    if (shares <= 2) {
+        optimizer_apply(network, offset, gradients, count); /* a region would cost more */
+        return;
+    }
+    PARALLEL_FOR
+    for (size_t i = 0; i < shares; i++) {
+        const size_t begin = i * OPTIMIZER_SHARE;
+        optimizer_apply(network, offset + begin, gradients + begin, optimizer_share_size(count, i));
+    }
+}
+
+RUNTIME_API void optimizer_update_shards(Network *network, int batch) {
+    const size_t count = network->info->trainable_size, shares = optimizer_share_count(count);
+    const int shards = network_shard_count(network->info, batch);
+    PARALLEL_FOR
+    for (size_t i = 0; i < shares; i++) {
+        const size_t begin = i * OPTIMIZER_SHARE, size = optimizer_share_size(count, i);
+        real *RESTRICT sum = network_shard_gradients(network, 0) + begin;
+        for (int shard = 1; shard < shards; shard++) {
+            const real *RESTRICT gradients = network_shard_gradients(network, shard) + begin;
+            SIMD for (size_t k = 0; k < size; k++) {
+                sum[k] += gradients[k];
+            }
         }
-        optimizer_update_shares(&network->step, &range);
+        optimizer_apply(network, begin, sum, size);
     }
 }

@@ -37,6 +37,8 @@ RUNTIME_API void optimizer_begin_step(Network *network, const TrainSettings *set
  * `parameters` within network->parameters. */
 RUNTIME_API void optimizer_update(Network *network, real *parameters, const real *gradients,
                                   size_t count);
+/* The same for all trainable parameters and the sums of the gradients of a batch's shards. */
+RUNTIME_API void optimizer_update_shards(Network *network, int batch);
 
 /* Stochastic gradient descent as torch.optim.SGD with dampening 0:
  *   g += weight_decay*w;  v = momentum*v + g;  w -= rate*(nesterov ? g + momentum*v : v). */

@@ -69,6 +69,15 @@ RUNTIME_INLINE void parallel_set_threads(int threads) {
 #endif
 }
 
+/* The number of this thread within the parallel loop that it runs, 0 outside of one. */
+RUNTIME_INLINE int parallel_thread(void) {
+#if defined(_OPENMP)
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
 /* How many threads the next parallel loop will use. */
 RUNTIME_INLINE int parallel_threads(void) {
 #if defined(_OPENMP)

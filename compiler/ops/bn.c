@@ -184,7 +184,7 @@ static void sum_moments(Channels channels, MomentTerms *moments, Expr *count, Ch
         tiles = *gathered;
         tiles.rank--; /* both moments at once */
         channels.tensor = &tiles;
-        Expr *all = batch_times(b, tiles.extent[1]);
+        Expr *all = batch_times(channels.lowering, tiles.extent[1]);
         moments->numbers = declare(b, "numbers", TYPE_REAL, over(b, count, all));
     }
     channel_sums(&channels, sums);
@@ -243,7 +243,7 @@ static void lower_statistics(const Channels *channels, const Node *node, const M
 static void bn_lower_forward(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     bool affine = bn_tensors(node).weight != NULL;
-    Expr *index[MAX_AXES], *count = batch_times(b, space_elements(node->y));
+    Expr *index[MAX_AXES], *count = batch_times(lowering, space_elements(node->y));
     count = declare(b, "count", TYPE_DOUBLE, count);
     Channels channels = channels_open(lowering, node->y);
     MomentTerms moments = {
@@ -332,7 +332,7 @@ static void bn_lower_parameter_gradient(Lowering *lowering, const Node *node) {
 static void bn_lower_data_gradient(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     Tensor *weight = bn_tensors(node).weight;
-    Expr *index[MAX_AXES], *channel, *count = batch_times(b, space_elements(node->dy));
+    Expr *index[MAX_AXES], *channel, *count = batch_times(lowering, space_elements(node->dy));
     count = declare(b, "count", TYPE_DOUBLE, count);
     Channels channels = channels_open(lowering, node->dy);
     ChannelSums sums;

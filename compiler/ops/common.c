@@ -38,7 +38,8 @@ Expr *sigmoid_of(Builder *b, Expr *x) {
     return over(b, number(b, 1), plus(b, number(b, 1), unary(b, UNARY_EXP, negated(b, x))));
 }
 
-Expr *batch_times(Builder *b, int64_t per_example) {
-    Expr *count = convert(b, TYPE_DOUBLE, batch_size(b));
+Expr *batch_times(Lowering *lowering, int64_t per_example) {
+    Builder *b = lowering->builder;
+    Expr *count = convert(b, TYPE_DOUBLE, lower_whole_batch(lowering));
     return times(b, count, number(b, (double)per_example));
 }

@@ -28,7 +28,8 @@ Expr *space_offset(Builder *b, const Tensor *tensor, Expr *const *index);
 Expr *named_value(Builder *b, const char *name, Expr *x);
 /* 1/(1 + exp(-x)); exp may overflow to infinity, which gives the right 0. */
 Expr *sigmoid_of(Builder *b, Expr *x);
-/* The number of examples times `per_example`, as a double: no overflow at any batch. */
-Expr *batch_times(Builder *b, int64_t per_example);
+/* The number of examples of the whole batch times `per_example`, as a double: no overflow at any
+ * batch. */
+Expr *batch_times(Lowering *lowering, int64_t per_example);
 
 #endif

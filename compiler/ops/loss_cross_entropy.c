@@ -52,7 +52,7 @@ static Expr *lower_total_weight(CrossEntropy *loss) {
     Builder *b = loss->lowering->builder;
     Tensor *x = loss->node->x[0];
     if (loss->node->class_weights == NULL)
-        return batch_times(b, space_elements(x));
+        return batch_times(loss->lowering, space_elements(x));
     Expr *total = declare(b, "total_weight", TYPE_DOUBLE, number(b, 0));
     loss->index[AXIS_BATCH] = open_batch(b, LOOP_REDUCTION);
     int opened = 1 + open_space(loss->lowering, LOOP_REDUCTION, x, loss->index);
@@ -129,7 +129,8 @@ static void lower_loss(Lowering *lowering, const Node *node, bool gradient) {
     if (gradient)
         lower_gradient(&loss, scale);
     close_blocks(b, opened);
-    Expr *result = times(b, total, times(b, weight, convert(b, TYPE_DOUBLE, batch_size(b))));
+    Expr *result =
+        times(b, total, times(b, weight, convert(b, TYPE_DOUBLE, lower_whole_batch(lowering))));
     (node->add_loss ? tensor_add : tensor_store)(lowering, node->losses, &n, result);
     close_blocks(b, 1);
 }

@@ -27,7 +27,7 @@ static void lower_losses(Lowering *lowering, const Node *node) {
 static void mse_lower_data_gradient(Lowering *lowering, const Node *node) {
     Builder *b = lowering->builder;
     lower_losses(lowering, node);
-    Expr *count = batch_times(b, node->x[0]->elements);
+    Expr *count = batch_times(lowering, node->x[0]->elements);
     Expr *scale = declare(b, "scale", TYPE_REAL, over(b, number(b, 2 * node->loss_weight), count));
     Expr *index[MAX_AXES];
     int opened = open_tensor(lowering, node->dx, index);

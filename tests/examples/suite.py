@@ -21,7 +21,7 @@ VARIANTS = [
     (["--target=avx512"], ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"]),
     (["--batch=1"], []), (["--batch=1000", "--threads=64"], []),
     (["-fno-fuse"], []), (["-fno-vectorise"], []), (["-fno-parallelise"], ["-fopenmp"]),
-    (["-fno-layout"], []), (["-fno-winograd"], []), (["-fno-inplace", "-fno-update", "-fno-simplify", "-fno-recompute",
+    (["-fno-layout"], []), (["-fno-winograd"], []), (["-fno-inplace", "-fno-update", "-fno-simplify", "-fno-recompute", "-fno-shard",
       "-fno-fold"], []),
 ]
 
