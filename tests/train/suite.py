@@ -45,9 +45,20 @@ def repeats(context, options):
     check(checkpoint(directory / "a") != checkpoint(directory / "c"), "another seed gave the same weights")
 
 
-def threads_agree(context, options):
-    directory = context.directory("threads", *options)
-    program = build_small(context, directory, *options)
+def sharded():
+    """The description without what lets the examples of a batch meet: its batch is cut into shards."""
+    return SMALL.read_text().replace("- BN ", "")
+
+
+def check_shards(directory, name, expected):
+    found = ".shards = " in (directory / f"{name}.c").read_text()
+    check(found == expected, f"{name}: {'shards' if found else 'no shards'}")
+
+
+def threads_agree(context, options, source=SMALL):
+    directory = context.directory("threads", *options, "" if source == SMALL else "shards")
+    program = build_small(context, directory, *options, source=source)
+    check_shards(directory, "net", source != SMALL)
     for threads in (1, 2, 3):
         train(program, directory / str(threads), threads=threads)
         same_bytes(checkpoint(directory / "1"), checkpoint(directory / str(threads)), f"1 and {threads} threads")
@@ -173,12 +184,13 @@ def small_learns(context, options):
     check(accuracy >= 80, f"accuracy {accuracy} % on synthetic data, expected 80")
 
 
-def levels_agree(context):
+def levels_agree(context, source=SMALL):
     """The same training at -O0 and optimised ends in nearly the same weights (double precision)."""
-    directory = context.directory("levels")
+    directory = context.directory("levels", "" if source == SMALL else "shards")
     found = []
     for name, options in (("plain", ["-O0", "--double"]), ("optimised", ["--double"])):
-        program = emit_and_build(context, SMALL, directory, name, *options, flags=OPENMP)
+        program = emit_and_build(context, source, directory, name, *options, flags=OPENMP)
+        check_shards(directory, name, name == "optimised" and source != SMALL)
         train(program, directory / f"out-{name}", "--epochs", 2)
         found.append(tensors.read(directory / f"out-{name}" / "last.safetensors"))
     for name in found[0]:
@@ -264,6 +276,7 @@ def cases(context):
         Case("threads do not change the bytes", threads_agree, []),
         Case("threads do not change the bytes, -O0", threads_agree, ["-O0"]),
         Case("threads do not change the bytes, --double", threads_agree, ["--double"]),
+        Case("threads do not change the bytes, shards", threads_agree, ["--target=sse2"], sharded()),
         Case("killed and resumed, sgd", resumes, signal.SIGKILL, sgd, weight=5),
         Case("killed and resumed, adam", resumes, signal.SIGKILL, adam, weight=5),
         Case("interrupted and resumed, sgd", resumes, signal.SIGINT, sgd, weight=5),
@@ -276,5 +289,6 @@ def cases(context):
         Case("synthetic data is learnt, -O0", small_learns, ["-O0"]),
         Case("npy data is learnt", npy_data),
         Case("-O0 and optimised training agree", levels_agree),
+        Case("-O0 and optimised training agree, shards", levels_agree, sharded()),
         Case("-O0 and optimised programs exchange checkpoints", checkpoints_are_exchangeable),
     ]
