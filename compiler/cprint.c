@@ -20,6 +20,7 @@
 /* The C compiler may unroll loops of up to as many rounds, most of them over windows, where it
  * knows the number. */
 #define SHORT_LOOP 5
+#define LONG_SIMD_LOOP 64 /* trips: there a remainder costs nothing */
 
 /* ---- Loop hints ---- */
 
@@ -111,6 +112,8 @@ static bool needs_braces(Printer *p, const Block *block) {
 /* Whether a loop loses by an end that the C compiler does not know. */
 static bool has_fixed_end(const Printer *p, const Stmt *loop) {
     int64_t trips;
+    if (loop->simd && constant_trips(loop, &trips) && trips >= LONG_SIMD_LOOP)
+        return false;
     if (loop->simd || is_unrolled(p, loop, &trips))
         return true;
     return loop->loop != LOOP_INDEPENDENT && constant_trips(loop, &trips) && trips <= SHORT_LOOP;
