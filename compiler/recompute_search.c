@@ -7,8 +7,8 @@
  *
  * Without a limit only what is cheap is dropped: what takes as long as memory needs to move its
  * numbers. */
-#include "fuse.h"
 #include "recompute.h"
+#include "recompute_order.h"
 #include "simplify.h"
 
 #include <stdlib.h>
@@ -21,6 +21,8 @@ typedef struct Candidate {
     bool cheap;
 } Candidate;
 
+typedef struct Estimate Estimate;
+
 struct RecomputeSearch {
     Arena *arena;
     const Network *network;
@@ -31,7 +33,8 @@ struct RecomputeSearch {
     bool *connects; /* by layer: its output alone connects what is before with what is after */
     bool *dropped;  /* by layer */
     int64_t *scratch[NODE_ROLE_COUNT]; /* by layer: numbers, for kernels that a node of it leads */
-    int64_t peak;                      /* estimated, with what is dropped */
+    Estimate *estimate;
+    int64_t peak; /* estimated, with what is dropped */
     bool exhausted;
 };
 
@@ -48,42 +51,23 @@ struct RecomputeSearch {
 /* ---- The estimate ---- */
 
 typedef struct Life {
-    int first, last; /* groups of the training sequence; first < 0: not in memory */
+    int first, last; /* runs of the training sequence; first < 0: not in memory */
 } Life;
 
-typedef struct Estimate {
-    Graph *graph;
-    Life *lives; /* by tensor number */
+/* Of the forward and the backward pass. What is made again is a storage of its own, with a number
+ * behind those of the graph's tensors. */
+struct Estimate {
+    Recomputation *recomputation;
+    int storage_count; /* of the graph */
+    int64_t *numbers;  /* by storage of the graph: in the arena; 0: it lies elsewhere */
+    bool *made_again;  /* by storage of the graph: its readers from here on read the replica */
+    /* By storage. */
+    int *last_reader; /* node, counted in the order of execution; -1: none */
+    Life *lives;
     int length;
-    int64_t *scratch; /* by group */
-} Estimate;
-
-static void touch(Estimate *e, const Tensor *tensor) {
-    Life *life = &e->lives[tensor->number];
-    life->first = life->first < 0 ? e->length : life->first;
-    life->last = e->length;
-}
-
-/* A result that is only passed on within the group is not in memory. */
-static void add_group(const RecomputeSearch *search, Estimate *e, const Group *group) {
-    const Node *leader = group->nodes[0];
-    e->scratch[e->length] = search->scratch[leader->role][leader->layer->index];
-    for (int i = 0; i < group->count; i++) {
-        const Node *node = group->nodes[i];
-        int capacity = node_tensor_capacity(node);
-        Tensor **tensors = ARENA_ARRAY(e->graph->arena, Tensor *, (size_t)capacity);
-        const Tensor *before = i > 0 ? tensor_storage(node_result(group->nodes[i - 1])) : NULL;
-        int count = node_reads(node, tensors, capacity);
-        for (int k = 0; k < count; k++)
-            if (tensors[k] != before)
-                touch(e, tensors[k]);
-        count = node_writes(node, tensors, capacity);
-        for (int k = 0; k < count; k++)
-            if (node->stored || i == group->count - 1)
-                touch(e, tensors[k]);
-    }
-    e->length++;
-}
+    int64_t *change; /* by run: of the numbers in memory */
+    int64_t moved;   /* see moved_again */
+};
 
 static bool in_arena(const Tensor *tensor) {
     return tensor->role == TENSOR_ACTIVATION || tensor->role == TENSOR_SAVED ||
@@ -94,38 +78,120 @@ static int64_t tensor_numbers(const RecomputeSearch *search, const Tensor *tenso
     return tensor->elements * (tensor->per_example ? search->max_batch : 1);
 }
 
-static int64_t peak_of(const RecomputeSearch *search, const Estimate *e) {
-    int64_t *change = ARENA_ARRAY(e->graph->arena, int64_t, (size_t)e->length + 1);
-    for (int i = 0; i < e->graph->tensor_count; i++) {
-        const Tensor *tensor = e->graph->tensors[i];
-        if (e->lives[i].first < 0 || !in_arena(tensor))
-            continue;
-        change[e->lives[i].first] += tensor_numbers(search, tensor);
-        change[e->lives[i].last + 1] -= tensor_numbers(search, tensor);
-    }
-    int64_t now = 0, peak = 0;
-    for (int i = 0; i < e->length; i++) {
-        now += change[i];
-        peak = now + e->scratch[i] > peak ? now + e->scratch[i] : peak;
-    }
-    return peak;
+static int storage_now(const Estimate *e, int number) {
+    return e->made_again[number] ? e->storage_count + number : number;
 }
 
-/* The lives of all tensors in the forward and the backward pass; in `graph`, a new one. */
-static Estimate lives_of(const RecomputeSearch *search, Graph *graph) {
-    size_t count = (size_t)graph->tensor_count;
-    size_t groups_at_most = (size_t)graph->programs[PROGRAM_FORWARD_TRAINING].count +
-                            (size_t)graph->programs[PROGRAM_BACKWARD].count;
-    Estimate e = {graph, ARENA_ARRAY(graph->arena, Life, count), 0,
-                  ARENA_ARRAY(graph->arena, int64_t, groups_at_most + 1)};
-    for (size_t i = 0; i < count; i++)
-        e.lives[i].first = -1;
-    for (int p = PROGRAM_FORWARD_TRAINING; p <= PROGRAM_BACKWARD; p++) {
-        GroupList groups = fuse_program(graph->arena, &graph->programs[p], search->fused);
-        for (int i = 0; i < groups.count; i++)
-            add_group(search, &e, groups.groups[i]);
+static int64_t numbers_of(const Estimate *e, int storage) {
+    return e->numbers[storage % e->storage_count];
+}
+
+static const Storages *reads_of(const Run *run, int k) {
+    const OrderNode *node = &run->group->nodes[k];
+    return run->again ? &node->reads_again : &node->reads;
+}
+
+static int result_now(const Estimate *e, const Run *run, int k) {
+    int made = run->group->nodes[k].made;
+    return made < 0 ? made : storage_now(e, made);
+}
+
+/* Replicas are there from the first node of their run on, and after it if somebody wants them. */
+static void begin_run(Estimate *e, const Run *run) {
+    for (int k = run->first; run->again && k <= run->last; k++)
+        e->made_again[run->group->nodes[k].made] = true;
+}
+
+static void end_run(Estimate *e, const Run *run) {
+    for (int k = run->first; run->again && k <= run->last; k++) {
+        int made = run->group->nodes[k].made;
+        e->made_again[made] = e->recomputation->wanted[made];
     }
-    return e;
+}
+
+static void visit_runs(Estimate *e, ProgramId last,
+                       void (*visit)(Estimate *e, const Run *run, int *position)) {
+    int position = 0;
+    memset(e->made_again, 0, (size_t)e->storage_count * sizeof *e->made_again);
+    for (ProgramId p = PROGRAM_FORWARD_TRAINING; p <= last; p++)
+        for (int i = 0; i < e->recomputation->programs[p].count; i++) {
+            const Run *run = &e->recomputation->programs[p].runs[i];
+            begin_run(e, run);
+            visit(e, run, &position);
+            end_run(e, run);
+        }
+}
+
+static void note_readers(Estimate *e, const Run *run, int *position) {
+    for (int k = run->first; k <= run->last; k++, ++*position) {
+        const Storages *reads = reads_of(run, k);
+        for (int i = 0; i < reads->count; i++)
+            e->last_reader[storage_now(e, reads->numbers[i])] = *position;
+    }
+}
+
+static void touch(Estimate *e, int storage) {
+    Life *life = &e->lives[storage];
+    life->first = life->first < 0 ? e->length : life->first;
+    life->last = e->length;
+}
+
+/* Whether the result is in memory: somebody past the next node of the run reads it. */
+static bool is_stored(const Estimate *e, const Run *run, int k, int position) {
+    int made = run->group->nodes[k].made;
+    return k == run->last || e->recomputation->graph->tensors[made]->pinned ||
+           e->last_reader[storage_now(e, made)] > position + 1;
+}
+
+static void note_lives(Estimate *e, const Run *run, int *position) {
+    for (int k = run->first; k <= run->last; k++, ++*position) {
+        const OrderNode *node = &run->group->nodes[k];
+        const Storages *reads = reads_of(run, k);
+        int before = k > run->first ? result_now(e, run, k - 1) : -1;
+        for (int i = 0; i < reads->count; i++)
+            if (storage_now(e, reads->numbers[i]) != before)
+                touch(e, storage_now(e, reads->numbers[i]));
+        const Storages *writes = run->again ? &node->writes_again : &node->writes;
+        for (int i = 0; i < writes->count && is_stored(e, run, k, *position); i++)
+            touch(e, storage_now(e, writes->numbers[i]));
+    }
+    e->length++;
+}
+
+/* The lives of all storages in the forward and the backward pass. */
+static void find_lives(Estimate *e) {
+    e->length = 0;
+    for (int i = 0; i < 2 * e->storage_count; i++) {
+        e->last_reader[i] = -1;
+        e->lives[i] = (Life){-1, -1};
+    }
+    visit_runs(e, PROGRAM_BACKWARD_INPUT, note_readers);
+    visit_runs(e, PROGRAM_BACKWARD, note_lives);
+}
+
+static int64_t run_scratch(const RecomputeSearch *search, const Run *run) {
+    const Node *leader = run->group->nodes[run->first].node;
+    return search->scratch[leader->role][leader->layer->index];
+}
+
+static int64_t peak_of(const RecomputeSearch *search) {
+    Estimate *e = search->estimate;
+    memset(e->change, 0, (size_t)(e->length + 1) * sizeof *e->change);
+    for (int i = 0; i < 2 * e->storage_count; i++) {
+        if (e->lives[i].first < 0)
+            continue;
+        e->change[e->lives[i].first] += numbers_of(e, i);
+        e->change[e->lives[i].last + 1] -= numbers_of(e, i);
+    }
+    int64_t now = 0, peak = 0;
+    int position = 0;
+    for (ProgramId p = PROGRAM_FORWARD_TRAINING; p <= PROGRAM_BACKWARD; p++)
+        for (int i = 0; i < e->recomputation->programs[p].count; i++) {
+            int64_t scratch = run_scratch(search, &e->recomputation->programs[p].runs[i]);
+            now += e->change[position++];
+            peak = now + scratch > peak ? now + scratch : peak;
+        }
+    return peak;
 }
 
 /* Only reads, writes and a few operations on the way. */
@@ -133,66 +199,76 @@ static bool is_cheap(const Node *node) {
     return node->op->value_again || (node->op->flags & (OP_POSITIVE_PART | OP_PASSES_GRADIENT));
 }
 
-/* Numbers of activations that a group reads and writes; NOT_CHEAP if there is more to it. */
-static int64_t moved_by(const RecomputeSearch *search, Arena *arena, const Group *group) {
+/* Numbers of activations that a run reads and writes; NOT_CHEAP if there is more to it. */
+static int64_t moved_by(const Estimate *e, const Run *run, int position) {
     int64_t moved = 0;
-    for (int i = 0; i < group->count; i++) {
-        const Node *node = group->nodes[i];
-        if (!is_cheap(node))
+    for (int k = run->first; k <= run->last; k++, position++) {
+        if (!is_cheap(run->group->nodes[k].node))
             return NOT_CHEAP;
-        int capacity = node_tensor_capacity(node);
-        Tensor **reads = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
-        int count = node_reads(node, reads, capacity);
-        const Tensor *before = i > 0 ? tensor_storage(node_result(group->nodes[i - 1])) : NULL;
-        for (int k = 0; k < count; k++)
-            moved +=
-                reads[k] != before && in_arena(reads[k]) ? tensor_numbers(search, reads[k]) : 0;
-        if (node->stored || i == group->count - 1)
-            moved += tensor_numbers(search, node_result(node));
+        const Storages *reads = reads_of(run, k);
+        int before = k > run->first ? result_now(e, run, k - 1) : -1;
+        for (int i = 0; i < reads->count; i++) {
+            int storage = storage_now(e, reads->numbers[i]);
+            moved += storage != before ? numbers_of(e, storage) : 0;
+        }
+        if (is_stored(e, run, k, position))
+            moved += numbers_of(e, result_now(e, run, k));
     }
     return moved;
 }
 
-/* What all groups that run again cost, in numbers moved through memory. What is made again is read
- * next, and so is what it was made of: where the caches hold both, little of it is moved twice. */
-static int64_t moved_again(const RecomputeSearch *search, Graph *graph) {
-    GroupList groups =
-        fuse_program(graph->arena, &graph->programs[PROGRAM_BACKWARD], search->fused);
-    int64_t total = 0;
-    for (int i = 0; i < groups.count; i++) {
-        if (!groups.groups[i]->nodes[0]->recomputed)
-            continue;
-        int64_t moved = moved_by(search, graph->arena, groups.groups[i]);
-        if (moved == NOT_CHEAP)
-            return NOT_CHEAP;
-        total += moved <= CACHED_NUMBERS ? moved / CACHED_DISCOUNT : moved;
-    }
-    return total;
+static void add_moved(Estimate *e, const Run *run, int *position) {
+    int64_t moved = run->again && e->moved != NOT_CHEAP ? moved_by(e, run, *position) : 0;
+    if (moved == NOT_CHEAP)
+        e->moved = NOT_CHEAP;
+    else if (moved > 0)
+        e->moved += moved <= CACHED_NUMBERS ? moved / CACHED_DISCOUNT : moved;
+    *position += run->last - run->first + 1;
 }
 
 typedef struct Outcome {
     int64_t peak, moved; /* numbers */
 } Outcome;
 
-static Graph *training_graph(const RecomputeSearch *search, Arena *arena) {
-    Graph *graph = graph_build(arena, search->network, false);
-    if (search->simplified)
-        simplify_graph(graph);
-    return graph;
-}
-
-static Outcome outcome_of(const RecomputeSearch *search, const bool *dropped) {
-    Arena *arena = arena_create();
-    Graph *graph = training_graph(search, arena);
-    recompute_apply(graph, dropped, search->fused);
-    Estimate e = lives_of(search, graph);
-    Outcome outcome = {peak_of(search, &e), moved_again(search, graph)};
-    arena_free(arena);
-    return outcome;
+/* What all groups that run again cost, in numbers moved through memory. What is made again is read
+ * next, and so is what it was made of: where the caches hold both, little of it is moved twice. */
+static int64_t moved_again(Estimate *e) {
+    e->moved = 0;
+    visit_runs(e, PROGRAM_BACKWARD, add_moved);
+    return e->moved;
 }
 
 static int64_t estimate(const RecomputeSearch *search, const bool *dropped) {
-    return outcome_of(search, dropped).peak;
+    recomputation_order(search->estimate->recomputation, dropped);
+    find_lives(search->estimate);
+    return peak_of(search);
+}
+
+static Outcome outcome_of(const RecomputeSearch *search, const bool *dropped) {
+    int64_t peak = estimate(search, dropped);
+    return (Outcome){peak, moved_again(search->estimate)};
+}
+
+static Estimate *estimate_create(const RecomputeSearch *search) {
+    Arena *arena = search->arena;
+    Graph *graph = graph_build(arena, search->network, false);
+    if (search->simplified)
+        simplify_graph(graph);
+    Estimate *e = ARENA_NEW(arena, Estimate);
+    size_t storages = (size_t)graph->tensor_count;
+    *e = (Estimate){.recomputation = recomputation_create(arena, graph, search->fused),
+                    .storage_count = graph->tensor_count,
+                    .numbers = ARENA_ARRAY(arena, int64_t, storages),
+                    .made_again = ARENA_ARRAY(arena, bool, storages),
+                    .last_reader = ARENA_ARRAY(arena, int, 2 * storages),
+                    .lives = ARENA_ARRAY(arena, Life, 2 * storages)};
+    for (size_t i = 0; i < storages; i++)
+        if (in_arena(graph->tensors[i]))
+            e->numbers[i] = tensor_numbers(search, graph->tensors[i]);
+    size_t forward = (size_t)e->recomputation->programs[PROGRAM_FORWARD_TRAINING].count;
+    size_t backward = (size_t)graph->programs[PROGRAM_BACKWARD].count;
+    e->change = ARENA_ARRAY(arena, int64_t, 2 * forward + backward + 1);
+    return e;
 }
 
 /* ---- Candidates ---- */
@@ -207,55 +283,58 @@ static int compare_candidates(const void *a, const void *b) {
 
 /* What making the result of node `position` takes where all that is kept today stays: the nodes of
  * its group up to it, but no sum of products whose result is kept. */
-static int64_t cost_of(const RecomputeSearch *search, const Group *group, int position,
-                       const Life *lives, int forward_length) {
+static int64_t cost_of(const RecomputeSearch *search, const OrderGroup *group, int position,
+                       int forward_length) {
     int64_t cost = 0;
     for (int k = 0; k <= position; k++) {
-        const Node *node = group->nodes[k];
-        bool kept = k < position && lives[tensor_storage(node->y)->number].last >= forward_length;
+        const Node *node = group->nodes[k].node;
+        bool kept =
+            k < position && search->estimate->lives[group->nodes[k].made].last >= forward_length;
         if (!(kept && node->layer->cost.macs > 0))
             cost += (node->layer->cost.flops + node->y->elements) * search->max_batch;
     }
     return cost;
 }
 
-static void add_candidates(RecomputeSearch *search, const Group *group, const Life *lives,
-                           int forward_length) {
+static void add_candidates(RecomputeSearch *search, const OrderGroup *group, int forward_length) {
     bool cheap = true;
     for (int k = 0; k < group->count; k++) {
-        const Tensor *made = tensor_storage(group->nodes[k]->y);
-        cheap = cheap && is_cheap(group->nodes[k]);
-        if (made->pinned || lives[made->number].last < forward_length)
+        const Tensor *made = tensor_storage(group->nodes[k].node->y);
+        cheap = cheap && is_cheap(group->nodes[k].node);
+        if (made->pinned || search->estimate->lives[made->number].last < forward_length)
             continue;
         search->candidates[search->candidate_count++] =
             (Candidate){made->layer->index, tensor_numbers(search, made),
-                        cost_of(search, group, k, lives, forward_length),
+                        cost_of(search, group, k, forward_length),
                         cheap && tensor_numbers(search, made) >= LEAST_NUMBERS};
     }
 }
 
 /* Marks the layers whose output is, at some place of the forward pass, all that later nodes read
  * of what came before. */
-static void find_connections(RecomputeSearch *search, const Graph *graph, GroupList groups) {
-    int *last = ARENA_ARRAY(graph->arena, int, (size_t)graph->tensor_count);
-    for (int i = 0; i < groups.count; i++)
-        for (int k = 0; k < groups.groups[i]->count; k++) {
-            const Node *node = groups.groups[i]->nodes[k];
+static void find_connections(RecomputeSearch *search) {
+    const Recomputation *recomputation = search->estimate->recomputation;
+    const RunList *forward = &recomputation->programs[PROGRAM_FORWARD_TRAINING];
+    int *last = ARENA_ARRAY(search->arena, int, (size_t)search->estimate->storage_count);
+    for (int i = 0; i < forward->count; i++)
+        for (int k = 0; k < forward->runs[i].group->count; k++) {
+            const Node *node = forward->runs[i].group->nodes[k].node;
             for (int x = 0; x < node->input_count; x++)
                 last[tensor_storage(node->x[x])->number] = i;
         }
     int crossing = 0; /* tensors made so far that later groups read */
-    int *ends = ARENA_ARRAY(graph->arena, int, (size_t)groups.count + 1);
-    for (int i = 0; i < groups.count; i++) {
-        const Group *group = groups.groups[i];
+    int *ends = ARENA_ARRAY(search->arena, int, (size_t)forward->count + 1);
+    for (int i = 0; i < forward->count; i++) {
+        const OrderGroup *group = forward->runs[i].group;
         crossing -= ends[i];
         for (int k = 0; k < group->count; k++) {
-            const Tensor *made = tensor_storage(group->nodes[k]->y);
-            crossing += last[made->number] > i;
-            ends[last[made->number]] += last[made->number] > i;
+            int made = group->nodes[k].made;
+            crossing += last[made] > i;
+            ends[last[made]] += last[made] > i;
         }
-        const Tensor *result = tensor_storage(group->nodes[group->count - 1]->y);
-        search->connects[result->layer->index] = crossing == 1 && last[result->number] > i;
+        int result = group->nodes[group->count - 1].made;
+        search->connects[recomputation->graph->tensors[result]->layer->index] =
+            crossing == 1 && last[result] > i;
     }
 }
 
@@ -293,15 +372,12 @@ RecomputeSearch *recompute_search(Arena *arena, const Network *network, const Ke
                                 .connects = ARENA_ARRAY(arena, bool, count),
                                 .dropped = ARENA_ARRAY(arena, bool, count)};
     find_scratch(search, kernels);
-    Arena *aside = arena_create();
-    Graph *graph = training_graph(search, aside);
-    Estimate e = lives_of(search, graph);
-    GroupList groups = fuse_program(aside, &graph->programs[PROGRAM_FORWARD_TRAINING], fused);
-    for (int i = 0; i < groups.count; i++)
-        add_candidates(search, groups.groups[i], e.lives, groups.count);
-    find_connections(search, graph, groups);
-    search->peak = peak_of(search, &e);
-    arena_free(aside);
+    search->estimate = estimate_create(search);
+    search->peak = estimate(search, search->dropped);
+    const RunList *forward = &search->estimate->recomputation->programs[PROGRAM_FORWARD_TRAINING];
+    for (int i = 0; i < forward->count; i++)
+        add_candidates(search, forward->runs[i].group, forward->count);
+    find_connections(search);
     qsort(search->candidates, (size_t)search->candidate_count, sizeof *search->candidates,
           compare_candidates);
     return search;

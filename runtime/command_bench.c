@@ -1,4 +1,7 @@
-/* Time of the forward pass and of a training step: medians of several runs after a warm-up. */
+/* Time of the forward pass, of a training step and of each layer: medians of several runs after a
+ * warm-up. The peak that they are held against is measured in a short window behind each run, and
+ * is the median of these: where a machine is faster now and slower a second later, both see the
+ * same. */
 #include "command.h"
 #include "file.h"
 #include "initialise.h"
@@ -15,17 +18,25 @@
 #define BENCH_SECONDS 1.0       /* of runs, if there can be more than the least */
 #define BENCH_RUN_SECONDS 0.002 /* a run repeats the work until it takes this long */
 
+typedef struct Samples {
+    double *values;
+    int count, capacity;
+    bool failed; /* no memory for one of them */
+} Samples;
+
 typedef struct Bench {
     Network *network;
     TrainSettings settings;
     int batch;
     uint64_t steps;
+    long peak_repeats;
+    Samples peaks; /* of the windows since the last samples_clear */
 } Bench;
 
 typedef struct BenchResult {
     double forward_ms, train_ms, forward_gflops, train_gflops, peak_gflops, bandwidth_gbs;
     double flops;      /* of one forward pass of the batch */
-    double peak_bytes; /* before the machine itself was measured */
+    double peak_bytes; /* before the layers and the bandwidth were measured */
 } BenchResult;
 
 static void bench_forward(Bench *bench) {
@@ -39,9 +50,39 @@ static void bench_train_step(Bench *bench) {
     network_train(network, bench->batch);
 }
 
-static int bench_compare(const void *a, const void *b) {
+static void samples_add(Samples *samples, double value) {
+    if (samples->count == samples->capacity) {
+        const int larger = samples->capacity == 0 ? BENCH_MIN_RUNS : 2 * samples->capacity;
+        double *values = realloc(samples->values, (size_t)larger * sizeof *values);
+        if (values == NULL) {
+            samples->failed = true;
+            return;
+        }
+        samples->values = values;
+        samples->capacity = larger;
+    }
+    samples->values[samples->count++] = value;
+}
+
+static void samples_clear(Samples *samples) {
+    free(samples->values);
+    *samples = (Samples){.failed = samples->failed};
+}
+
+static int samples_compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+/* 0 if there are none; they end in order. */
+static double samples_median(Samples *samples) {
+    const int half = samples->count / 2;
+    if (samples->count == 0) {
+        return 0;
+    }
+    qsort(samples->values, (size_t)samples->count, sizeof samples->values[0], samples_compare);
+    return samples->count % 2 != 0 ? samples->values[half]
+                                   : (samples->values[half - 1] + samples->values[half]) / 2;
 }
 
 static double bench_time(Bench *bench, void (*work)(Bench *bench), long repeats) {
@@ -52,45 +93,75 @@ static double bench_time(Bench *bench, void (*work)(Bench *bench), long repeats)
     return (clock_seconds() - begin) / (double)repeats;
 }
 
+static void bench_peak(Bench *bench) {
+    samples_add(&bench->peaks, machine_peak_gflops(bench->peak_repeats));
+}
+
 /* Seconds of one call, the median of the runs. */
-static double bench_median(Bench *bench, void (*work)(Bench *bench)) {
-    double times[BENCH_MAX_RUNS] = {0}, total = 0;
+static double bench_median(Bench *bench, void (*work)(Bench *bench), Problem *problem) {
+    Samples times = {0};
+    double total = 0;
     long repeats = 1;
-    int runs = 0;
     bench_time(bench, work, 1); /* brings memory and caches in */
     while (bench_time(bench, work, repeats) * (double)repeats < BENCH_RUN_SECONDS &&
            repeats < 1L << 20) {
         repeats *= 2;
     }
-    while (runs < BENCH_MIN_RUNS || (runs < BENCH_MAX_RUNS && total < BENCH_SECONDS)) {
-        times[runs] = bench_time(bench, work, repeats);
-        total += times[runs++] * (double)repeats;
+    for (int run = 0; run < BENCH_MIN_RUNS || (run < BENCH_MAX_RUNS && total < BENCH_SECONDS);
+         run++) {
+        double seconds = bench_time(bench, work, repeats);
+        samples_add(&times, seconds);
+        bench_peak(bench);
+        total += seconds * (double)repeats;
     }
-    qsort(times, (size_t)runs, sizeof times[0], bench_compare);
-    return runs % 2 != 0 ? times[runs / 2] : (times[runs / 2 - 1] + times[runs / 2]) / 2;
+    if (times.failed) {
+        problem_out_of_memory(problem, "the runs' times");
+    }
+    double median = samples_median(&times);
+    samples_clear(&times);
+    return median;
 }
 
-/* Average seconds per call of each layer and phase. */
-static void bench_layers(Bench *bench, Timing *timing) {
+/* The median over the runs of each layer and phase, from `runs` tables of all layers. */
+static bool bench_layer_medians(const Timing *times, int runs, int layers, Timing *median) {
+    Samples samples = {0};
+    for (int i = 0; i < layers; i++) {
+        for (int phase = 0; phase < TIMING_PHASES; phase++) {
+            samples.count = 0;
+            for (int run = 0; run < runs; run++) {
+                samples_add(&samples,
+                            times[(size_t)run * (size_t)layers + (size_t)i].seconds[phase]);
+            }
+            median[i].seconds[phase] = samples_median(&samples);
+        }
+    }
+    samples_clear(&samples);
+    return !samples.failed;
+}
+
+/* Seconds per call of each layer and phase, and the peak meanwhile. */
+static void bench_layers(Bench *bench, Timing *median, Problem *problem) {
     const NetworkInfo *info = bench->network->info;
+    void (*const work)(Bench * bench) = info->trainable ? bench_train_step : bench_forward;
+    Timing *times = calloc((size_t)BENCH_MAX_RUNS * (size_t)info->layer_count + 1, sizeof *times);
+    if (times == NULL) {
+        problem_out_of_memory(problem, "the layers' times");
+        return;
+    }
     int runs = 0;
+    samples_clear(&bench->peaks);
     double begin = clock_seconds();
-    bench->network->timing = timing;
     while (runs < BENCH_MIN_RUNS ||
            (runs < BENCH_MAX_RUNS && clock_seconds() - begin < BENCH_SECONDS)) {
-        if (info->trainable) {
-            network_train(bench->network, bench->batch);
-        } else {
-            network_forward(bench->network, bench->batch);
-        }
-        runs++;
+        bench->network->timing = times + (size_t)runs++ * (size_t)info->layer_count;
+        work(bench);
+        bench_peak(bench);
     }
     bench->network->timing = NULL;
-    for (int i = 0; i < info->layer_count; i++) {
-        for (int phase = 0; phase < TIMING_PHASES; phase++) {
-            timing[i].seconds[phase] /= runs;
-        }
+    if (!bench_layer_medians(times, runs, info->layer_count, median)) {
+        problem_out_of_memory(problem, "the layers' times");
     }
+    free(times);
 }
 
 static void bench_fill(Bench *bench, const Options *options) {
@@ -121,20 +192,25 @@ static void bench_run(Bench *bench, BenchResult *result, Timing *timing, Problem
         macs += info->layers[i].macs;
     }
     result->flops = 2 * macs * bench->batch;
-    double forward = bench_median(bench, bench_forward);
+    bench->peak_repeats = machine_peak_repeats();
+    double forward = bench_median(bench, bench_forward, problem);
     result->forward_ms = 1e3 * forward;
     result->forward_gflops = result->flops / forward / 1e9;
     if (info->trainable) {
-        double step = bench_median(bench, bench_train_step);
+        double step = bench_median(bench, bench_train_step, problem);
         result->train_ms = 1e3 * step;
         /* Forward, gradient of the data and gradient of the weights cost the same. */
         result->train_gflops = 3 * result->flops / step / 1e9;
     }
-    if (timing != NULL) {
-        bench_layers(bench, timing);
-    }
     result->peak_bytes = peak_memory_bytes();
-    result->peak_gflops = machine_peak_gflops();
+    if (timing != NULL) {
+        bench_layers(bench, timing, problem);
+    }
+    if (bench->peaks.failed) {
+        problem_out_of_memory(problem, "the measurement of the peak");
+    }
+    result->peak_gflops = samples_median(&bench->peaks);
+    samples_clear(&bench->peaks);
     result->bandwidth_gbs = machine_bandwidth_gbs(problem);
 }
 

@@ -5,7 +5,7 @@
 #include "simd.h"
 
 #define MACHINE_RUNS 5
-#define MACHINE_SECONDS 0.02 /* per run, at least */
+#define MACHINE_WINDOW 0.0005 /* seconds, at least: about what a layer takes */
 /* Enough to hide the latency of two units that take four cycles. */
 #define MACHINE_ACCUMULATORS 12
 #if VECTOR_LENGTH == 1
@@ -65,20 +65,22 @@ static double machine_peak_run(int threads, long repeats, double *sum) {
     return clock_seconds() - begin;
 }
 
-RUNTIME_API double machine_peak_gflops(void) {
+RUNTIME_API double machine_peak_gflops(long repeats) {
     const int threads = parallel_threads();
     const double work = 2.0 * MACHINE_ACCUMULATORS * MACHINE_LANES * threads;
+    double sum = 0;
+    double seconds = machine_peak_run(threads, repeats, &sum);
+    return sum > -REAL_MAX && seconds > 0 ? work * (double)repeats / seconds / 1e9 : 0;
+}
+
+RUNTIME_API long machine_peak_repeats(void) {
+    const int threads = parallel_threads();
     long repeats = 1000;
-    double sum = 0, best = 0;
-    while (machine_peak_run(threads, repeats, &sum) < MACHINE_SECONDS && repeats < 1L << 30) {
+    double sum = 0;
+    while (machine_peak_run(threads, repeats, &sum) < MACHINE_WINDOW && repeats < 1L << 30) {
         repeats *= 2;
     }
-    for (int run = 0; run < MACHINE_RUNS; run++) {
-        double seconds = machine_peak_run(threads, repeats, &sum);
-        double rate = work * (double)repeats / seconds / 1e9;
-        best = rate > best ? rate : best;
-    }
-    return sum > -REAL_MAX ? best : 0;
+    return sum > -REAL_MAX ? repeats : 1;
 }
 
 RUNTIME_API double machine_bandwidth_gbs(Problem *problem) {

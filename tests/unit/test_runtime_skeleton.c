@@ -237,6 +237,37 @@ static void part_of_the_data_can_be_held_back(void **state) {
     remove_run("held");
 }
 
+static void medians_leave_slow_runs_out(void **state) {
+    (void)state;
+    Samples samples = {0};
+    assert_true(samples_median(&samples) == 0);
+    for (int i = 9; i > 0; i--) {
+        samples_add(&samples, i == 9 ? 1000 : i);
+    }
+    assert_true(samples_median(&samples) == 5);
+    samples_add(&samples, 7);
+    assert_true(samples_median(&samples) == 5.5);
+    samples_clear(&samples);
+
+    const Timing runs[3][2] = {{{{1, 20, 300}}, {{4, 50, 600}}},
+                               {{{2, 90, 100}}, {{9, 40, 500}}},
+                               {{{3, 10, 200}}, {{5, 60, 400}}}};
+    Timing median[2];
+    assert_true(bench_layer_medians(runs[0], 3, 2, median));
+    for (int phase = 0; phase < TIMING_PHASES; phase++) {
+        static const double expected[2][TIMING_PHASES] = {{2, 20, 200}, {5, 50, 500}};
+        assert_true(median[0].seconds[phase] == expected[0][phase]);
+        assert_true(median[1].seconds[phase] == expected[1][phase]);
+    }
+}
+
+static void the_peak_is_measured(void **state) {
+    (void)state;
+    const long repeats = machine_peak_repeats();
+    assert_true(repeats >= 1000);
+    assert_true(machine_peak_gflops(repeats) > 0);
+}
+
 static void benchmark(void **state) {
     (void)state;
     assert_int_equal(run("bench --json --layers --batch 8"), 0);
@@ -251,6 +282,8 @@ int main(void) {
         cmocka_unit_test(gradients_and_steps_agree),
         cmocka_unit_test(resumed_runs_are_the_same),
         cmocka_unit_test(part_of_the_data_can_be_held_back),
+        cmocka_unit_test(medians_leave_slow_runs_out),
+        cmocka_unit_test(the_peak_is_measured),
         cmocka_unit_test(benchmark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
