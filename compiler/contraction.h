@@ -157,7 +157,7 @@ void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 Tile contraction_choose_tile(const ContractionPlan *plan);
 /* The tile that --tune asks for; without it the plan's (contraction_tune.c). */
 Tile contraction_tuned_tile(const ContractionPlan *plan);
-/* The dimension other than its vector_dim whose lanes, a whole vector as those of vector_dim, are
+/* The dimension other than its vector_dim, of at least one vector, whose lanes, a whole vector, are
  * side by side in a packed side: -1 where there is none. */
 int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile);
 /* Whether the vectors, weights, come from beyond the first-level cache for every tile again. */

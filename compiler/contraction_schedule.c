@@ -248,7 +248,7 @@ static double lines_cycles(const ContractionPlan *plan, const Tile *tile) {
 int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile) {
     int length = plan->lowering->options->vector_length;
     const Side *side = &plan->side[tile->vector_side];
-    if (length == 1 || plan->dims[tile->vector_dim].extent != length)
+    if (length == 1 || plan->dims[tile->vector_dim].extent < length)
         return -1;
     for (int d = 0; d < plan->dim_count; d++)
         if (d != tile->vector_dim && side->coefficient[d] == 1 && plan->dims[d].extent == length &&
