@@ -7,6 +7,7 @@ typedef struct Assignment {
     int64_t block;
     bool examples; /* blocks are of examples, not of channels */
     bool *dense;   /* by tensor number of the storage: has to stay in C order */
+    bool *flat;    /* the same: read as one vector, or through a view of another shape */
 } Assignment;
 
 /* ---- Which tensors can be blocked ---- */
@@ -25,16 +26,56 @@ static bool groups_fit(const Assignment *a, const Node *node) {
            (channels % a->block == 0 && filters % a->block == 0);
 }
 
+static void read_flat(Assignment *a, Tensor *tensor) {
+    if (tensor)
+        a->flat[tensor_storage(tensor)->number] = true;
+}
+
+static void find_flat_nodes(Assignment *a, const Node *node) {
+    if (!(node->op->flags & OP_READS_FLAT))
+        return;
+    read_flat(a, node->x[0]);
+    read_flat(a, node->dx);
+}
+
+static void find_flat_views(Assignment *a) {
+    for (int i = 0; i < a->graph->tensor_count; i++)
+        if (!tensor_same_extents(a->graph->tensors[i], tensor_storage(a->graph->tensors[i])))
+            read_flat(a, a->graph->tensors[i]);
+}
+
+static bool is_flat(const Assignment *a, Tensor *tensor) {
+    return tensor && a->flat[tensor_storage(tensor)->number];
+}
+
+/* Blocks of channels do not follow each other as the channels do. Blocks of examples leave the
+ * elements of one in their order, but for the halo: maps that convolutions read or make have one.
+ */
+static bool keeps_flat(const Assignment *a, const Node *node) {
+    return a->examples && !(node->op->flags & OP_CONVOLUTION);
+}
+
+#define CACHED_WEIGHTS (512 * 1024) /* bytes */
+
+/* Layers whose loops over vectors put the examples of a block innermost. Those of a vector of
+ * inputs read their weights for every block, so these have to stay in the cache. */
+static bool fills_examples(const Node *node) {
+    const Tensor *weight = node->parameters[0];
+    if (node->op->flags & OP_READS_FLAT)
+        return (double)weight->elements * sizeof(float) <= CACHED_WEIGHTS;
+    return node_is_elementwise(node) ||
+           (node->op->flags & (OP_VIEW | OP_EXAMPLE_LANES | OP_CONVOLUTION));
+}
+
 static void constrain(Assignment *a, const Node *node) {
     Tensor *const around[] = {node->x[0], node->y, node->dy, node->dx};
-    bool flat = node->op->flags & OP_READS_FLAT;
     bool split_groups = (node->op->flags & OP_CONVOLUTION) && !groups_fit(a, node);
-    if (flat) {
-        keep_dense(a, node->x[0]);
-        keep_dense(a, node->dx);
+    for (size_t i = 0; i < sizeof around / sizeof around[0]; i++) {
+        bool vector = around[i] && (around[i]->rank == 1 || is_flat(a, around[i]));
+        if (split_groups || (is_flat(a, around[i]) && !keeps_flat(a, node)) ||
+            (vector && !fills_examples(node)))
+            keep_dense(a, around[i]);
     }
-    for (size_t i = 0; split_groups && i < sizeof around / sizeof around[0]; i++)
-        keep_dense(a, around[i]);
     if (split_groups)
         keep_dense(a, node->parameters[0]);
 }
@@ -75,9 +116,10 @@ static void find_dense(Assignment *a) {
     Graph *graph = a->graph;
     for (int i = 0; i < graph->tensor_count; i++) {
         Tensor *tensor = graph->tensors[i], *storage = tensor_storage(tensor);
-        bool maps = is_activation(tensor) && tensor->per_example && tensor->rank >= 2;
-        bool divides = a->examples || tensor->extent[0] % a->block == 0;
-        if (!maps || !divides || tensor->pinned || !tensor_same_extents(tensor, storage))
+        bool usable = is_activation(tensor) && tensor->per_example && !tensor->pinned;
+        bool channels_fit = tensor->rank >= 2 && tensor->extent[0] % a->block == 0 &&
+                            tensor_same_extents(tensor, storage);
+        if (!usable || !(a->examples || channels_fit))
             keep_dense(a, tensor);
     }
     keep_dense(a, graph->input_gradient);
@@ -232,9 +274,16 @@ void layout_assign(Graph *graph, int vector_length, int max_batch) {
         return;
     size_t count = (size_t)graph->tensor_count;
     Assignment a = {
-        .graph = graph, .block = vector_length, .dense = ARENA_ARRAY(graph->arena, bool, count)};
+        .graph = graph,
+        .block = vector_length,
+        .dense = ARENA_ARRAY(graph->arena, bool, count),
+        .flat = ARENA_ARRAY(graph->arena, bool, count),
+    };
     memset(a.dense, 0, count);
+    memset(a.flat, 0, count);
     a.examples = examples_fill_vectors(&a, max_batch);
+    for_each_node(&a, find_flat_nodes);
+    find_flat_views(&a);
     for_each_node(&a, constrain);
     if (!a.examples)
         block_weights(&a);
