@@ -214,6 +214,10 @@ static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 /* The tensor is read from index `minimum` to `maximum` along a spatial axis. */
 static void need_range(Tensor *tensor, int axis, int64_t minimum, int64_t maximum) {
     Layout *layout = &tensor_storage(tensor)->layout;
@@ -227,9 +231,38 @@ static int64_t floor_divide(int64_t a, int64_t b) {
     return a >= 0 ? a / b : -((-a + b - 1) / b);
 }
 
+#define CLIPPED_HALO 1      /* for tiles of two rows */
+#define CLIPPED_TERMS 0.875 /* of all that the loops would have: more are not worth it */
+
+/* Whether so many taps of the gradient's window lie outside of dy that its tiles leave them out
+ * (contraction_clip.c): then they need a halo only for what other rows of theirs read. */
+static bool leaves_out_taps(const Window *window, int axis) {
+    int64_t inputs = window->input[axis], kernel = window->kernel[axis], terms = 0;
+    if (window->stride[axis] != 1 || window->dilation[axis] != 1)
+        return false;
+    for (int64_t k = 0; k < kernel; k++) {
+        int64_t first = larger(0, window->pad_begin[axis] - k);
+        int64_t end = smaller(window->output[axis], inputs + window->pad_begin[axis] - k);
+        terms += larger(0, end - first);
+    }
+    return (double)terms <= CLIPPED_TERMS * (double)(inputs * kernel);
+}
+
+static void need_gradient_halo(Assignment *a, const Node *node, int axis) {
+    const Window *window = &node->layer->window;
+    int64_t reach = (window->kernel[axis] - 1) * window->dilation[axis];
+    int64_t pad = window->pad_begin[axis], stride = window->stride[axis];
+    int64_t minimum = -floor_divide(reach - pad, stride);
+    int64_t maximum = floor_divide(window->input[axis] - 1 + pad, stride);
+    if (a->examples && leaves_out_taps(window, axis)) {
+        minimum = larger(minimum, -CLIPPED_HALO);
+        maximum = smaller(maximum, window->output[axis] - 1 + CLIPPED_HALO);
+    }
+    need_range(node->dy, 1 + axis, minimum, maximum);
+}
+
 /* Windows read x at o*S + k*D - P, the data gradient dy at (i + P - k*D)/S where that is whole. */
 static void need_halo(Assignment *a, const Node *node) {
-    (void)a;
     const Window *window = &node->layer->window;
     if (!(node->op->flags & OP_CONVOLUTION))
         return;
@@ -240,8 +273,7 @@ static void need_halo(Assignment *a, const Node *node) {
         int64_t reach = (window->kernel[i] - 1) * window->dilation[i];
         int64_t pad = window->pad_begin[i], stride = window->stride[i];
         if (data_gradient)
-            need_range(node->dy, 1 + i, -floor_divide(reach - pad, stride),
-                       floor_divide(window->input[i] - 1 + pad, stride));
+            need_gradient_halo(a, node, i);
         else
             need_range(node->x[0], 1 + i, -pad, (window->output[i] - 1) * stride + reach - pad);
     }
