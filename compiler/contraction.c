@@ -129,25 +129,24 @@ void contraction_place(const ContractionPlan *plan, Side *side, const AxisLayout
     }
 }
 
-/* Padding that lies in the tensor's halo needs no guard. */
-static bool within_halo(const Operand *operand, int axis, const AxisRange *range, int64_t extent,
-                        int64_t divisor) {
+bool contraction_within_halo(const ContractionPlan *plan, const Operand *operand, int axis) {
+    const AxisMap *map = &operand->axis[axis];
     int own = axis - operand->tensor->per_example;
-    return divisor <= 1 && own >= 0 && -range->minimum <= operand->tensor->layout.before[own] &&
-           range->maximum - extent < operand->tensor->layout.after[own];
+    int64_t extent = operand_axis_extent(plan, operand, axis);
+    AxisRange range = axis_range(plan, map, extent);
+    return !range.guarded || (axis_divisor(map) <= 1 && own >= 0 &&
+                              -range.minimum <= operand->tensor->layout.before[own] &&
+                              range.maximum - extent < operand->tensor->layout.after[own]);
 }
 
 static bool is_guarded(const ContractionPlan *plan, const Operand *operand) {
     const Tensor *tensor = operand->tensor;
     if (plan->example_lanes > 1 && tensor->per_example && tensor->layout.blocked_axis != BATCH_AXIS)
         return true;
-    for (int axis = 0; axis < operand_axis_count(operand); axis++) {
-        int64_t extent = operand_axis_extent(plan, operand, axis);
-        AxisRange range = axis_range(plan, &operand->axis[axis], extent);
-        if (range.guarded &&
-            !within_halo(operand, axis, &range, extent, axis_divisor(&operand->axis[axis])))
+    for (int axis = 0; axis < operand_axis_count(operand); axis++)
+        if (!contraction_within_halo(plan, operand, axis) &&
+            !contraction_must_clip(plan, operand, axis))
             return true;
-    }
     return false;
 }
 

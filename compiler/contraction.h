@@ -148,6 +148,13 @@ typedef struct Blocks {
 Blocks contraction_blocks(const ContractionPlan *plan, int d, int64_t block, int64_t unit);
 /* Those of the vector dimension, in elements: packed copies lie in whole blocks. */
 Blocks contraction_vector_blocks(const ContractionPlan *plan, const Tile *tile);
+/* Whether what the contraction reads along an axis lies in the tensor or in its halo, and so needs
+ * no guard; or, where lanes are examples and the halo is narrow, whether tiles have to leave out
+ * what lies behind it. */
+bool contraction_within_halo(const ContractionPlan *plan, const Operand *operand, int axis);
+bool contraction_must_clip(const ContractionPlan *plan, const Operand *operand, int axis);
+/* Whether the tile's blocks then read no further than the halo. */
+bool contraction_stays_in_halo(const ContractionPlan *plan, const Tile *tile);
 /* The part of all terms that is left without those that are padding for a whole block of the tile
  * (contraction_clip.c). */
 double contraction_clipped_share(const ContractionPlan *plan, const Tile *tile);
@@ -157,7 +164,7 @@ void contraction_complete_tile(const ContractionPlan *plan, Tile *tile);
 Tile contraction_choose_tile(const ContractionPlan *plan);
 /* The tile that --tune asks for; without it the plan's (contraction_tune.c). */
 Tile contraction_tuned_tile(const ContractionPlan *plan);
-/* The dimension other than its vector_dim whose lanes, a whole vector as those of vector_dim, are
+/* The dimension other than its vector_dim, of at least one vector, whose lanes, a whole vector, are
  * side by side in a packed side: -1 where there is none. */
 int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile);
 /* Whether the vectors, weights, come from beyond the first-level cache for every tile again. */

@@ -12,6 +12,7 @@ typedef struct Clip {
     int64_t step;   /* 1 or -1 */
     int outer;
     int64_t outer_step;
+    bool must; /* see contraction_must_clip */
 } Clip;
 
 static int64_t step_of(const ContractionPlan *plan, const AxisMap *map, int d) {
@@ -39,13 +40,34 @@ static bool clips_axis(const ContractionPlan *plan, const Operand *operand, int 
     return clip->outer >= 0;
 }
 
+/* The reduced dimension that is clipped along the axis. */
+static int clipped_dim(const ContractionPlan *plan, const Operand *operand, int axis, Clip *clip) {
+    for (int d = 0; d < plan->dim_count; d++)
+        if (plan->dims[d].reduce && !plan->dims[d].batch &&
+            clips_axis(plan, operand, axis, d, clip))
+            return d;
+    return -1;
+}
+
+bool contraction_must_clip(const ContractionPlan *plan, const Operand *operand, int axis) {
+    const Layout *layout = &operand->tensor->layout;
+    int own = axis - operand->tensor->per_example;
+    Clip clip;
+    return layout->blocked_axis == BATCH_AXIS && own >= 0 &&
+           (layout->before[own] > 0 || layout->after[own] > 0) &&
+           !contraction_within_halo(plan, operand, axis) &&
+           clipped_dim(plan, operand, axis, &clip) >= 0;
+}
+
 static bool find_clip(const ContractionPlan *plan, const Tile *tile, int d, Clip *clip) {
     bool in_steps = plan->dims[d].batch || d == tile->vector_dim;
     for (int s = 0; s < 2 && !in_steps; s++) {
         const Operand *operand = plan->side[s].operand;
         for (int axis = operand->tensor->per_example; axis < operand_axis_count(operand); axis++)
-            if (clips_axis(plan, operand, axis, d, clip))
+            if (clips_axis(plan, operand, axis, d, clip)) {
+                clip->must = contraction_must_clip(plan, operand, axis);
                 return true;
+            }
     }
     return false;
 }
@@ -104,7 +126,39 @@ static double average_trips(const ContractionPlan *plan, const Tile *tile, const
 
 static bool clips(const ContractionPlan *plan, const Tile *tile, int d, Clip *clip) {
     double most = (1 - LEAST_SHARE) * (double)plan->dims[d].extent;
-    return find_clip(plan, tile, d, clip) && average_trips(plan, tile, clip, d, false) <= most;
+    return find_clip(plan, tile, d, clip) &&
+           (clip->must || average_trips(plan, tile, clip, d, false) <= most);
+}
+
+/* A block of several elements reads what any of them needs, and so beside the tensor what the
+ * others need not. */
+static bool block_stays_in_halo(const ContractionPlan *plan, const Tile *tile,
+                                const Operand *operand, int axis) {
+    const Layout *layout = &operand->tensor->layout;
+    int own = axis - operand->tensor->per_example;
+    int64_t extent = operand_axis_extent(plan, operand, axis);
+    AxisRange range = axis_range(plan, &operand->axis[axis], extent);
+    Clip clip;
+    int d = clipped_dim(plan, operand, axis, &clip);
+    int64_t length = plan->lowering->options->vector_length;
+    int64_t reach = span(tile, clip.outer, tile->rows, tile->lines, tile->columns, length) - 1;
+    int64_t step = clip.outer_step < 0 ? -clip.outer_step : clip.outer_step;
+    int64_t before = -range.minimum, after = range.maximum - extent + 1;
+    reach *= step;
+    return d != tile->vector_dim && clip.outer != tile->vector_dim &&
+           (before < reach ? before : reach) <= layout->before[own] &&
+           (after < reach ? after : reach) <= layout->after[own];
+}
+
+bool contraction_stays_in_halo(const ContractionPlan *plan, const Tile *tile) {
+    for (int s = 0; s < 2; s++) {
+        const Operand *operand = plan->side[s].operand;
+        for (int axis = 0; axis < operand_axis_count(operand); axis++)
+            if (contraction_must_clip(plan, operand, axis) &&
+                !block_stays_in_halo(plan, tile, operand, axis))
+                return false;
+    }
+    return true;
 }
 
 double contraction_clipped_share(const ContractionPlan *plan, const Tile *tile) {

@@ -186,57 +186,85 @@ static void sort_outermost_first(const Side *side, int *order, int count) {
         }
 }
 
-/* The blocks whose lanes lie along vector_dim in the copy and along another dimension in the tensor
- * are transposed as a whole; false where there are none. */
-static bool fill_transposed(Emission *e, const Side *side, const Side *copy, int *order,
-                            int count) {
+/* Where the lane `v` of vector_dim lies in a copy of so many lanes in all, in blocks, at the
+ * indices of the other dimensions. */
+static Expr *packed_offset(Emission *e, const Side *copy, Expr *v, int64_t all) {
+    Builder *b = e->b;
+    int d = e->plan->tile.vector_dim;
+    int64_t lanes = block_lanes(e);
+    Expr *within = all == lanes ? v : remainder_of(b, v, integer(b, lanes));
+    Expr *place = e->dims[d];
+    e->dims[d] = all == lanes ? integer(b, 0) : minus(b, v, within);
+    Expr *offset = plus(b, side_offset(e, copy), within);
+    e->dims[d] = place;
+    return offset;
+}
+
+/* The lanes of vector_dim from the first to `whole`, which lie along another dimension in the
+ * tensor, by whole vectors of both. */
+static void fill_transposed(Emission *e, const Side *side, const Side *copy, const int *order,
+                            int count, int other, int64_t whole, int64_t all) {
     ContractionPlan *plan = e->plan;
     Builder *b = e->b;
-    int v = plan->tile.vector_dim, other = contraction_transposed_dim(plan, &plan->tile),
-        opened = 0;
-    if (other < 0)
-        return false;
-    sort_outermost_first(side, order, count);
+    int v = plan->tile.vector_dim, opened = 0;
     for (int i = 0; i < count; i++)
         if (order[i] != other)
             e->dims[order[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, order[i], &opened);
     Expr *place = e->dims[v];
-    e->dims[v] = e->dims[other] = integer(b, 0);
-    VectorRows to = {copy->buffer, side_offset(e, copy), copy->coefficient[other]};
+    e->dims[other] = e->dims[v] = integer(b, 0);
+    if (whole > e->length) {
+        e->dims[v] = open_range(b, LOOP_INDEPENDENT, plan->dims[v].letter, integer(b, 0),
+                                integer(b, whole), e->length);
+        opened++;
+    }
+    VectorRows to = {copy->buffer, packed_offset(e, copy, e->dims[v], all),
+                     copy->coefficient[other]};
     VectorRows from = {side->buffer, side_offset(e, side), side->coefficient[v]};
     lower_transpose(plan->lowering, &to, &from);
     close_blocks(b, opened);
     e->dims[v] = place;
-    return true;
 }
 
-/* Element by element. */
+/* The lanes from `begin` on one by one, up to whole vectors with zeros. */
 static void fill_packed(Emission *e, const Side *side, const Side *copy, const int *order,
-                        int count) {
+                        int count, int64_t begin, int64_t all) {
     ContractionPlan *plan = e->plan;
     Builder *b = e->b;
     int v = plan->tile.vector_dim, opened = 0;
-    int64_t lanes = block_lanes(e), extent = plan->dims[v].extent;
-    int64_t rounded = (extent + lanes - 1) / lanes * lanes;
+    int64_t extent = plan->dims[v].extent, end = (extent + e->length - 1) / e->length * e->length;
     for (int i = 0; i < count; i++)
         e->dims[order[i]] = plan_dim_open(plan, LOOP_INDEPENDENT, order[i], &opened);
     Expr *place = e->dims[v];
-    Expr *lane = open_loop(b, LOOP_INDEPENDENT, plan->dims[v].letter, rounded);
+    Expr *lane = open_range(b, LOOP_INDEPENDENT, plan->dims[v].letter, integer(b, begin),
+                            integer(b, end), 1);
     e->dims[v] = lane;
-    Expr *within = rounded == lanes ? lane : remainder_of(b, lane, integer(b, lanes));
-    Expr *from = side_offset(e, side);
-    e->dims[v] = rounded == lanes ? integer(b, 0) : minus(b, lane, within);
-    Expr *to = plus(b, side_offset(e, copy), within);
+    Expr *from = side_offset(e, side), *to = packed_offset(e, copy, lane, all);
     Expr *value = load_at(b, side->buffer, 1, &from);
-    if (rounded != extent)
+    if (end != extent)
         value = choose(b, less(b, lane, integer(b, extent)), value, number(b, 0));
     store_at(b, copy->buffer, 1, &to, value, false);
     close_blocks(b, opened + 1);
     e->dims[v] = place;
 }
 
+static void fill_copy(Emission *e, const Side *side, const Side *copy, int *order, int count) {
+    const ContractionPlan *plan = e->plan;
+    int other = contraction_transposed_dim(plan, &plan->tile);
+    int64_t lanes = block_lanes(e), extent = plan->dims[plan->tile.vector_dim].extent;
+    int64_t all = (extent + lanes - 1) / lanes * lanes, whole = 0;
+    if (other >= 0) {
+        whole = extent / e->length * e->length;
+        sort_outermost_first(side, order, count);
+        fill_transposed(e, side, copy, order, count, other, whole, all);
+    }
+    if (whole < extent)
+        fill_packed(e, side, copy, order, count, whole, all);
+}
+
 /* A copy of the vector side in the order in which the tile reads it:
- * [batch and outer dims][block of lanes][reduced dims][lane], zeros in the lanes past the end. */
+ * [batch and outer dims][block of lanes][reduced dims][lane], zeros in the last vector past the
+ * end.
+ */
 static void make_packed(Emission *e, Side *side) {
     ContractionPlan *plan = e->plan;
     int v = plan->tile.vector_dim;
@@ -249,7 +277,7 @@ static void make_packed(Emission *e, Side *side) {
             if (group == pass && d != v && side->coefficient[d] != 0)
                 order[count++] = d;
         }
-    int64_t packed[MAX_PLAN_DIMS] = {0}, stride = lanes, elements;
+    int64_t packed[MAX_PLAN_DIMS] = {0}, stride = lanes, examples = 1;
     bool blocked = false;
     for (int i = count - 1; i >= 0; i--) {
         int d = order[i];
@@ -260,22 +288,23 @@ static void make_packed(Emission *e, Side *side) {
             blocked = true;
         }
         packed[d] = stride;
-        batched = batched || plan->dims[d].batch;
+        if (plan->dims[d].batch) {
+            batched = true;
+            examples = plan->dims[d].scale;
+        }
         stride *= plan->dims[d].batch ? 1 : plan->dims[d].extent;
     }
     if (!blocked) {
         packed[v] = stride / lanes;
         stride *= blocks;
     }
-    elements = stride;
     Side copy = *side;
-    copy.buffer = lower_scratch(plan->lowering, "packed", batched, elements);
+    copy.buffer = lower_scratch(plan->lowering, "packed", batched, stride / examples);
     copy.base = 0;
 
     for (int d = 0; d < plan->dim_count; d++)
         copy.coefficient[d] = packed[d];
-    if (!fill_transposed(e, side, &copy, order, count))
-        fill_packed(e, side, &copy, order, count);
+    fill_copy(e, side, &copy, order, count);
     *side = copy;
 }
 

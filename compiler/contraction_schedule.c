@@ -248,7 +248,7 @@ static double lines_cycles(const ContractionPlan *plan, const Tile *tile) {
 int contraction_transposed_dim(const ContractionPlan *plan, const Tile *tile) {
     int length = plan->lowering->options->vector_length;
     const Side *side = &plan->side[tile->vector_side];
-    if (length == 1 || plan->dims[tile->vector_dim].extent != length)
+    if (length == 1 || plan->dims[tile->vector_dim].extent < length)
         return -1;
     for (int d = 0; d < plan->dim_count; d++)
         if (d != tile->vector_dim && side->coefficient[d] == 1 && plan->dims[d].extent == length &&
@@ -370,7 +370,8 @@ static void try_sizes(const ContractionPlan *plan, Tile tile, const TileVisitor 
     for (tile.columns = 1; tile.columns <= MAX_COLUMNS && tile.columns <= column_limit;
          tile.columns++)
         for (tile.rows = 1; tile.rows <= MAX_ROWS && tile.rows <= row_limit; tile.rows++) {
-            if (!fits_registers(plan, &tile) || !fits_cache(plan, &tile))
+            if (!fits_registers(plan, &tile) || !fits_cache(plan, &tile) ||
+                !contraction_stays_in_halo(plan, &tile))
                 break;
             tile.cycles = estimate(plan, &tile);
             visitor->visit(visitor->context, plan, &tile);
@@ -413,7 +414,8 @@ static void try_lines(const ContractionPlan *plan, Tile tile, const TileVisitor 
         for (tile.lines = 2; usable && tile.lines <= MAX_LINES; tile.lines++)
             for (tile.columns = 1; tile.columns <= MAX_COLUMNS && tile.columns <= columns;
                  tile.columns++) {
-                if (tile.lines > plan->dims[d].extent || !fits_registers(plan, &tile))
+                if (tile.lines > plan->dims[d].extent || !fits_registers(plan, &tile) ||
+                    !contraction_stays_in_halo(plan, &tile))
                     break;
                 tile.cycles = estimate(plan, &tile);
                 visitor->visit(visitor->context, plan, &tile);

@@ -29,11 +29,18 @@ static bool can_lead(const Node *node) {
     return node->role == NODE_FORWARD || node->role == NODE_DATA_GRADIENT;
 }
 
-/* A node that writes its result as one vector hands over elements by number: what follows must lie
- * in C order, too. */
+/* A node that writes its result as one vector hands over elements by number: those of what follows
+ * must lie in that order, too. */
 static bool leaves_order(const Node *leader, const Node *node) {
     return leader->role == NODE_DATA_GRADIENT && (leader->op->flags & OP_READS_FLAT) &&
-           node_result(node)->layout.blocked_axis != NOT_BLOCKED;
+           !tensor_lies_flat(node_result(node));
+}
+
+/* A node whose result is in C order may go through the batch example by example, and so leave out
+ * what lies behind the batch in the last block of another tensor. */
+static bool leaves_lanes(const Node *before, const Node *node) {
+    return node_result(node)->layout.blocked_axis == BATCH_AXIS &&
+           node_result(before)->layout.blocked_axis != BATCH_AXIS;
 }
 
 /* Whether a node of the group reads, perhaps in another order, what the node would overwrite: they
@@ -58,7 +65,8 @@ static bool can_follow(Arena *arena, const Group *group, const Node *node) {
     if ((node->op->flags & OP_RANDOM) && group_random_layer(group) >= 0)
         return false; /* one stream of random numbers for each kernel */
     return can_lead(group->nodes[0]) && continues_from(node, last) &&
-           !leaves_order(group->nodes[0], node) && !overwrites(arena, group, node);
+           !leaves_order(group->nodes[0], node) && !leaves_lanes(last, node) &&
+           !overwrites(arena, group, node);
 }
 
 static Group *new_group(Arena *arena, Node *node) {

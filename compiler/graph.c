@@ -54,6 +54,13 @@ bool tensor_same_extents(const Tensor *a, const Tensor *b) {
            memcmp(a->extent, b->extent, (size_t)a->rank * sizeof a->extent[0]) == 0;
 }
 
+bool tensor_lies_flat(const Tensor *tensor) {
+    bool flat = tensor->layout.blocked_axis < 0;
+    for (int axis = 0; axis < tensor->rank; axis++)
+        flat = flat && tensor->layout.before[axis] == 0 && tensor->layout.after[axis] == 0;
+    return flat;
+}
+
 static bool runs_from_saved(const Node *node) {
     return node->recomputed && node->op->value_again;
 }

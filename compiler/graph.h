@@ -195,6 +195,9 @@ Tensor *tensor_storage(Tensor *tensor);        /* follows view_of */
 bool tensor_fills_lines(const Tensor *tensor); /* of the caches */
 /* Same rank and extents, both or neither per example. */
 bool tensor_same_extents(const Tensor *a, const Tensor *b);
+/* Whether the elements of an example follow each other as they are numbered, a number or a vector
+ * of examples apart: then a view of another shape has the same layout. */
+bool tensor_lies_flat(const Tensor *tensor);
 
 /* True where the node is one expression per element of its result (see OpDef.value/derivative). */
 bool node_is_elementwise(const Node *node);

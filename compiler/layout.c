@@ -7,6 +7,7 @@ typedef struct Assignment {
     int64_t block;
     bool examples; /* blocks are of examples, not of channels */
     bool *dense;   /* by tensor number of the storage: has to stay in C order */
+    bool *flat;    /* the same: read as one vector, or through a view of another shape */
 } Assignment;
 
 /* ---- Which tensors can be blocked ---- */
@@ -25,16 +26,56 @@ static bool groups_fit(const Assignment *a, const Node *node) {
            (channels % a->block == 0 && filters % a->block == 0);
 }
 
+static void read_flat(Assignment *a, Tensor *tensor) {
+    if (tensor)
+        a->flat[tensor_storage(tensor)->number] = true;
+}
+
+static void find_flat_nodes(Assignment *a, const Node *node) {
+    if (!(node->op->flags & OP_READS_FLAT))
+        return;
+    read_flat(a, node->x[0]);
+    read_flat(a, node->dx);
+}
+
+static void find_flat_views(Assignment *a) {
+    for (int i = 0; i < a->graph->tensor_count; i++)
+        if (!tensor_same_extents(a->graph->tensors[i], tensor_storage(a->graph->tensors[i])))
+            read_flat(a, a->graph->tensors[i]);
+}
+
+static bool is_flat(const Assignment *a, Tensor *tensor) {
+    return tensor && a->flat[tensor_storage(tensor)->number];
+}
+
+/* Blocks of channels do not follow each other as the channels do. Blocks of examples leave the
+ * elements of one in their order, but for the halo: maps that convolutions read or make have one.
+ */
+static bool keeps_flat(const Assignment *a, const Node *node) {
+    return a->examples && !(node->op->flags & OP_CONVOLUTION);
+}
+
+#define CACHED_WEIGHTS (512 * 1024) /* bytes */
+
+/* Layers whose loops over vectors put the examples of a block innermost. Those of a vector of
+ * inputs read their weights for every block, so these have to stay in the cache. */
+static bool fills_examples(const Node *node) {
+    const Tensor *weight = node->parameters[0];
+    if (node->op->flags & OP_READS_FLAT)
+        return (double)weight->elements * sizeof(float) <= CACHED_WEIGHTS;
+    return node_is_elementwise(node) ||
+           (node->op->flags & (OP_VIEW | OP_EXAMPLE_LANES | OP_CONVOLUTION));
+}
+
 static void constrain(Assignment *a, const Node *node) {
     Tensor *const around[] = {node->x[0], node->y, node->dy, node->dx};
-    bool flat = node->op->flags & OP_READS_FLAT;
     bool split_groups = (node->op->flags & OP_CONVOLUTION) && !groups_fit(a, node);
-    if (flat) {
-        keep_dense(a, node->x[0]);
-        keep_dense(a, node->dx);
+    for (size_t i = 0; i < sizeof around / sizeof around[0]; i++) {
+        bool vector = around[i] && (around[i]->rank == 1 || is_flat(a, around[i]));
+        if (split_groups || (is_flat(a, around[i]) && !keeps_flat(a, node)) ||
+            (vector && !fills_examples(node)))
+            keep_dense(a, around[i]);
     }
-    for (size_t i = 0; split_groups && i < sizeof around / sizeof around[0]; i++)
-        keep_dense(a, around[i]);
     if (split_groups)
         keep_dense(a, node->parameters[0]);
 }
@@ -75,9 +116,10 @@ static void find_dense(Assignment *a) {
     Graph *graph = a->graph;
     for (int i = 0; i < graph->tensor_count; i++) {
         Tensor *tensor = graph->tensors[i], *storage = tensor_storage(tensor);
-        bool maps = is_activation(tensor) && tensor->per_example && tensor->rank >= 2;
-        bool divides = a->examples || tensor->extent[0] % a->block == 0;
-        if (!maps || !divides || tensor->pinned || !tensor_same_extents(tensor, storage))
+        bool usable = is_activation(tensor) && tensor->per_example && !tensor->pinned;
+        bool channels_fit = tensor->rank >= 2 && tensor->extent[0] % a->block == 0 &&
+                            tensor_same_extents(tensor, storage);
+        if (!usable || !(a->examples || channels_fit))
             keep_dense(a, tensor);
     }
     keep_dense(a, graph->input_gradient);
@@ -173,6 +215,10 @@ static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 /* The tensor is read from index `minimum` to `maximum` along a spatial axis. */
 static void need_range(Tensor *tensor, int axis, int64_t minimum, int64_t maximum) {
     Layout *layout = &tensor_storage(tensor)->layout;
@@ -186,9 +232,38 @@ static int64_t floor_divide(int64_t a, int64_t b) {
     return a >= 0 ? a / b : -((-a + b - 1) / b);
 }
 
+#define CLIPPED_HALO 1      /* for tiles of two rows */
+#define CLIPPED_TERMS 0.875 /* of all that the loops would have: more are not worth it */
+
+/* Whether so many taps of the gradient's window lie outside of dy that its tiles leave them out
+ * (contraction_clip.c): then they need a halo only for what other rows of theirs read. */
+static bool leaves_out_taps(const Window *window, int axis) {
+    int64_t inputs = window->input[axis], kernel = window->kernel[axis], terms = 0;
+    if (window->stride[axis] != 1 || window->dilation[axis] != 1)
+        return false;
+    for (int64_t k = 0; k < kernel; k++) {
+        int64_t first = larger(0, window->pad_begin[axis] - k);
+        int64_t end = smaller(window->output[axis], inputs + window->pad_begin[axis] - k);
+        terms += larger(0, end - first);
+    }
+    return (double)terms <= CLIPPED_TERMS * (double)(inputs * kernel);
+}
+
+static void need_gradient_halo(Assignment *a, const Node *node, int axis) {
+    const Window *window = &node->layer->window;
+    int64_t reach = (window->kernel[axis] - 1) * window->dilation[axis];
+    int64_t pad = window->pad_begin[axis], stride = window->stride[axis];
+    int64_t minimum = -floor_divide(reach - pad, stride);
+    int64_t maximum = floor_divide(window->input[axis] - 1 + pad, stride);
+    if (a->examples && leaves_out_taps(window, axis)) {
+        minimum = larger(minimum, -CLIPPED_HALO);
+        maximum = smaller(maximum, window->output[axis] - 1 + CLIPPED_HALO);
+    }
+    need_range(node->dy, 1 + axis, minimum, maximum);
+}
+
 /* Windows read x at o*S + k*D - P, the data gradient dy at (i + P - k*D)/S where that is whole. */
 static void need_halo(Assignment *a, const Node *node) {
-    (void)a;
     const Window *window = &node->layer->window;
     if (!(node->op->flags & OP_CONVOLUTION))
         return;
@@ -199,8 +274,7 @@ static void need_halo(Assignment *a, const Node *node) {
         int64_t reach = (window->kernel[i] - 1) * window->dilation[i];
         int64_t pad = window->pad_begin[i], stride = window->stride[i];
         if (data_gradient)
-            need_range(node->dy, 1 + i, -floor_divide(reach - pad, stride),
-                       floor_divide(window->input[i] - 1 + pad, stride));
+            need_gradient_halo(a, node, i);
         else
             need_range(node->x[0], 1 + i, -pad, (window->output[i] - 1) * stride + reach - pad);
     }
@@ -233,9 +307,16 @@ void layout_assign(Graph *graph, int vector_length, int max_batch) {
         return;
     size_t count = (size_t)graph->tensor_count;
     Assignment a = {
-        .graph = graph, .block = vector_length, .dense = ARENA_ARRAY(graph->arena, bool, count)};
+        .graph = graph,
+        .block = vector_length,
+        .dense = ARENA_ARRAY(graph->arena, bool, count),
+        .flat = ARENA_ARRAY(graph->arena, bool, count),
+    };
     memset(a.dense, 0, count);
+    memset(a.flat, 0, count);
     a.examples = layout_has_example_blocks(graph, vector_length, max_batch);
+    for_each_node(&a, find_flat_nodes);
+    find_flat_views(&a);
     for_each_node(&a, constrain);
     if (!a.examples)
         block_weights(&a);

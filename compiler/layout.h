@@ -11,8 +11,9 @@
  *
  *   activations and their gradients   [N/V][C][before + H + after][before + W + after][V]
  *
- * where V divides the channels (filters). What is read from outside (input, output), through a view
- * of another shape, or as one flat vector stays dense. */
+ * where V divides the channels (filters). What is read from outside (input, output) stays dense,
+ * and so does what is read through a view of another shape or as one flat vector, unless lanes are
+ * examples and it has no halo: then both shapes lie alike. */
 #ifndef CNNC_LAYOUT_H
 #define CNNC_LAYOUT_H
 

@@ -390,11 +390,9 @@ static void add_positions_of_lanes(Lowering *lowering, Tensor *dy, Expr **index,
     close_blocks(b, opened + 3);
 }
 
-/* The lanes are examples. First the sums of each block of them, by the thread that has the block
- * elsewhere, too; then those over the blocks and lanes, in order. */
-static void bias_gradient_of_lanes(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
+/* The sum over the positions of each example and channel: [n/V][channels][V]. */
+static Buffer *sum_positions_of_lanes(Lowering *lowering, Tensor *dy) {
     Builder *b = lowering->builder;
-    Tensor *dy = node->dy;
     int64_t block = dy->layout.block;
     int64_t extent[2] = {choose_chains(dy->extent[dy->rank - 1]), block};
     Buffer *parts = lower_scratch(lowering, "example_sums", true, dy->extent[0]);
@@ -417,16 +415,42 @@ static void bias_gradient_of_lanes(Lowering *lowering, const Node *node, Tensor 
     place = plus(b, times(b, place, integer(b, block)), to[1]);
     store_at(b, parts, 1, &place, sum, false);
     close_blocks(b, 3);
+    return parts;
+}
 
+/* The lanes are examples. First the sums of each block of them, by the thread that has the block
+ * elsewhere, too; then those over the blocks and lanes, in order. */
+static void bias_gradient_of_lanes(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
+    Builder *b = lowering->builder;
+    Tensor *dy = node->dy;
+    int64_t block = dy->layout.block;
+    Buffer *parts = sum_positions_of_lanes(lowering, dy);
     Expr *oc = open_loop(b, LOOP_INDEPENDENT, "oc", dy->extent[0]);
     Expr *total = declare(b, "total", TYPE_DOUBLE, number(b, 0));
-    examples = open_examples(lowering, LOOP_SERIAL, dy);
+    Expr *examples = open_examples(lowering, LOOP_SERIAL, dy);
     Expr *lane = open_loop(b, LOOP_REDUCTION, "lane", block);
-    place = plus(b, times(b, examples, count), oc);
+    Expr *place = plus(b, times(b, examples, integer(b, dy->extent[0])), oc);
     place = plus(b, times(b, place, integer(b, block)), lane);
     local_add(b, total, load_at(b, parts, 1, &place));
     close_blocks(b, 2);
     tensor_store(lowering, bias_gradient, &oc, total);
+    close_blocks(b, 1);
+}
+
+/* The same where a channel has one position: its lanes are added up once for all blocks. */
+static void bias_gradient_of_vectors(Lowering *lowering, const Node *node, Tensor *bias_gradient) {
+    Builder *b = lowering->builder;
+    Tensor *dy = node->dy;
+    Expr *index[2];
+    index[AXIS_CHANNEL] = open_loop(b, LOOP_INDEPENDENT, "oc", dy->extent[0]);
+    Expr *sum = declare(b, "sum", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL));
+    Expr *examples = open_examples(lowering, LOOP_SERIAL, dy);
+    index[AXIS_BATCH] = times(b, examples, integer(b, dy->layout.block));
+    Expr *lanes = tensor_load(lowering, dy, index);
+    lanes->type = TYPE_VECTOR;
+    local_add(b, sum, lanes);
+    close_blocks(b, 1);
+    tensor_store(lowering, bias_gradient, &index[AXIS_CHANNEL], lower_lane_sum(lowering, sum));
     close_blocks(b, 1);
 }
 
@@ -475,7 +499,9 @@ void lower_bias_gradient(Lowering *lowering, const Node *node, Tensor *bias_grad
     int threads = lower_threads(options);
     bool few_blocks =
         dy->layout.blocked_axis == 0 && dy->extent[0] / dy->layout.block < (int64_t)2 * threads;
-    if (dy->layout.blocked_axis == BATCH_AXIS)
+    if (dy->layout.blocked_axis == BATCH_AXIS && dy->rank == 1)
+        bias_gradient_of_vectors(lowering, node, bias_gradient);
+    else if (dy->layout.blocked_axis == BATCH_AXIS)
         bias_gradient_of_lanes(lowering, node, bias_gradient);
     else if (few_blocks && options->max_batch > 1)
         bias_gradient_of_examples(lowering, node, bias_gradient);
