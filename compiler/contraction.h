@@ -153,6 +153,8 @@ Blocks contraction_vector_blocks(const ContractionPlan *plan, const Tile *tile);
  * what lies behind it. */
 bool contraction_within_halo(const ContractionPlan *plan, const Operand *operand, int axis);
 bool contraction_must_clip(const ContractionPlan *plan, const Operand *operand, int axis);
+/* Whether there is such an axis. */
+bool contraction_clips_always(const ContractionPlan *plan);
 /* Whether the tile's blocks then read no further than the halo. */
 bool contraction_stays_in_halo(const ContractionPlan *plan, const Tile *tile);
 /* The part of all terms that is left without those that are padding for a whole block of the tile

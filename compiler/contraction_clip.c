@@ -150,6 +150,14 @@ static bool block_stays_in_halo(const ContractionPlan *plan, const Tile *tile,
            (after < reach ? after : reach) <= layout->after[own];
 }
 
+bool contraction_clips_always(const ContractionPlan *plan) {
+    for (int s = 0; s < 2; s++)
+        for (int axis = 0; axis < operand_axis_count(plan->side[s].operand); axis++)
+            if (contraction_must_clip(plan, plan->side[s].operand, axis))
+                return true;
+    return false;
+}
+
 bool contraction_stays_in_halo(const ContractionPlan *plan, const Tile *tile) {
     for (int s = 0; s < 2; s++) {
         const Operand *operand = plan->side[s].operand;

@@ -294,10 +294,11 @@ bool contraction_reads_far(const ContractionPlan *plan, const Tile *tile) {
            plan->side[tile->vector_side].coefficient[innermost] >= FAR;
 }
 
-/* Sums whose operands come from memory again for each tile unless they are taken in parts. */
+/* Sums whose operands come from memory again for each tile unless they are taken in parts. Not
+ * those whose terms depend on the tile. */
 static bool streams(const ContractionPlan *plan, const Tile *tile) {
     return (!plan->contraction->to_result || contraction_reads_far(plan, tile)) &&
-           count_terms(plan) > 2 * PART_TERMS;
+           count_terms(plan) > 2 * PART_TERMS && !contraction_clips_always(plan);
 }
 
 /* Whether sums can go to the result as whole vectors. */
