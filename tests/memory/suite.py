@@ -8,6 +8,7 @@ import numpy as np
 
 import tensors
 from harness import Case, Failure, ROOT, check, emit_and_build, run
+from parts import emit_and_build_parts
 
 NETWORKS = ROOT / "tests" / "networks"
 EQUAL = ["dense_small", "resnet_small", "vgg_small"]  # those that keep more than scratch memory takes
@@ -81,14 +82,14 @@ def recomputed_is_equal(context, name, source, options):
     directory = context.directory("equal", name, *options)
     full = report(context, source, *options)["memory"]["peak_train"]
     least = tightest(context, source, options)
-    plain = emit_and_build(context, source, directory, "plain", *options, flags=NATIVE)
+    plain = emit_and_build_parts(context, source, directory, "plain", *options, flags=NATIVE)
     run([plain, "init", "--out", directory / "w.safetensors"])
     write_batch(directory, plain)
     expected = results(directory, plain)
     for limit in (least, (least + full) // 2):
         memory = report(context, source, *options, f"--mem={limit}")["memory"]
         check(memory["recomputed"] and memory["peak_train"] <= limit, f"--mem={limit}: {memory}")
-        program = emit_and_build(context, source, directory, f"mem{limit}", *options, f"--mem={limit}",
+        program = emit_and_build_parts(context, source, directory, f"mem{limit}", *options, f"--mem={limit}",
                                  flags=NATIVE)
         check_equal(results(directory, program), expected)
 
@@ -110,8 +111,8 @@ def cheaply_is_equal(context, *options):
     check(not any(name.startswith("conv") for name in memory["recomputed"]), f"{memory}")
     small = report(context, CHEAP, *options, "--batch=1")["memory"]
     check(not small["recomputed"], f"{small}")
-    kept = emit_and_build(context, CHEAP, directory, "kept", "-fno-recompute", *options, flags=NATIVE)
-    again = emit_and_build(context, CHEAP, directory, "again", *options, flags=NATIVE)
+    kept = emit_and_build_parts(context, CHEAP, directory, "kept", "-fno-recompute", *options, flags=NATIVE)
+    again = emit_and_build_parts(context, CHEAP, directory, "again", *options, flags=NATIVE)
     run([kept, "init", "--out", directory / "w.safetensors"])
     write_batch(directory, kept)
     check_equal(results(directory, again), results(directory, kept))
@@ -120,8 +121,8 @@ def cheaply_is_equal(context, *options):
 def in_place_is_equal(context, name, source):
     """Results in the memory of an input: the same bits, in evaluation as well."""
     directory = context.directory("inplace", name)
-    apart = emit_and_build(context, source, directory, "apart", "-fno-inplace", flags=NATIVE)
-    shared = emit_and_build(context, source, directory, "shared", flags=NATIVE)
+    apart = emit_and_build_parts(context, source, directory, "apart", "-fno-inplace", flags=NATIVE)
+    shared = emit_and_build_parts(context, source, directory, "shared", flags=NATIVE)
     run([apart, "init", "--out", directory / "w.safetensors"])
     write_batch(directory, apart)
     found = []
@@ -153,7 +154,7 @@ def updates_agree(context, name, optimizer):
               f" - TANH - FC(5) train {{ loss = cross_entropy  optimizer = {optimizer}  batch = 7 }}")
     found = []
     for name, option in (("fused", "-fupdate"), ("apart", "-fno-update")):
-        program = emit_and_build(context, source, directory, name, option, "--double", flags=NATIVE)
+        program = emit_and_build_parts(context, source, directory, name, option, "--double", flags=NATIVE)
         if not found:
             run([program, "init", "--out", directory / "w.safetensors"])
             write_batch(directory, program)

@@ -11,7 +11,8 @@ import numpy as np
 
 import tensors
 from agreement import PRECISIONS, check_same, info_shape, results, samples, write_case
-from harness import Case, Failure, ROOT, check, emit_and_build, layer_kinds, run
+from harness import Case, Failure, ROOT, check, layer_kinds, run
+from parts import emit_and_build_parts
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import oracle  # noqa: E402
@@ -26,8 +27,8 @@ def run_sample(context, kind, text, index):
     for precision, options, bound in PRECISIONS:
         try:
             programs = [
-                emit_and_build(context, source, directory, f"{precision}{level}", *options, *level.split(),
-                               "--batch=4", flags=["-march=native"], optimise="-O0")
+                emit_and_build_parts(context, source, directory, f"{precision}{level}", *options, *level.split(),
+                                     "--batch=4", flags=["-march=native"], optimise="-O0")
                 for level in ("", " -O0")
             ]
             if precision == "double":
@@ -65,13 +66,14 @@ def ways_agree(context, network, precision, options, bound, ways, optimise):
     directory = context.directory("ways", network, precision)
     source = ROOT / "tests" / "networks" / f"{network}.cnn"
     text = source.read_text()
-    plain = emit_and_build(context, source, directory, "plain", "-O0", *options, "--batch=4", optimise=optimise)
+    plain = emit_and_build_parts(context, source, directory, "plain", "-O0", *options, "--batch=4",
+                                 optimise=optimise)
     write_case(directory, plain, text, 3)
     expected, passed = results(directory, plain), 0
     for index, (way, flags) in enumerate(ways):
         name = f"way{index}"
-        program = emit_and_build(context, source, directory, name, *options, *way, "--batch=4", flags=flags,
-                                 optimise=optimise)
+        program = emit_and_build_parts(context, source, directory, name, *options, *way, "--batch=4", flags=flags,
+                                       optimise=optimise)
         try:
             check_same(results(directory, program), expected, bound)
         except Failure as failure:
@@ -84,7 +86,8 @@ def threads_agree(context, network):
     """However many threads share tiles and filters, the results have the same bits."""
     directory = context.directory("threads", network)
     source = ROOT / "tests" / "networks" / f"{network}.cnn"
-    program = emit_and_build(context, source, directory, "threads", "--batch=4", flags=["-march=native", "-fopenmp"])
+    program = emit_and_build_parts(context, source, directory, "threads", "--batch=4",
+                                   flags=["-march=native", "-fopenmp"])
     write_case(directory, program, source.read_text(), 5)
     one, three = (results(directory, program, environment={"OMP_NUM_THREADS": threads}) for threads in "13")
     for name, array in one.items():
@@ -102,7 +105,7 @@ def normalises_far_from_zero(context):
     directory = context.directory("far")
     source = directory / "far.cnn"
     source.write_text(FAR)
-    programs = [emit_and_build(context, source, directory, name, "--target=avx512", "--batch=4", *options)
+    programs = [emit_and_build_parts(context, source, directory, name, "--target=avx512", "--batch=4", *options)
                 for name, options in (("exact", ["-O0", "--double"]), ("gathered", []), ("apart", ["-fno-fuse"]))]
     write_case(directory, programs[0], FAR, 1)
     np.save(directory / "x.npy", (np.load(directory / "x.npy") + 1000).astype(np.float32))
@@ -116,7 +119,7 @@ def inference_agrees(context, network, options, bound):
     """--infer, which folds and shares what training must keep, gives the same outputs."""
     directory = context.directory("infer", network, *options)
     source = ROOT / "tests" / "networks" / f"{network}.cnn"
-    programs = [emit_and_build(context, source, directory, name, "--batch=4", *options, *more, optimise="-O0",
+    programs = [emit_and_build_parts(context, source, directory, name, "--batch=4", *options, *more, optimise="-O0",
                                flags=["-march=native"])
                 for name, more in (("whole", []), ("infer", ["--infer"]), ("infer-O0", ["--infer", "-O0"]))]
     write_case(directory, programs[0], source.read_text(), 4, batch=7)
@@ -137,7 +140,8 @@ def run_oracle(context, text, function, index):
         for level in (["-O0"], []):
             name = f"{precision}{''.join(level)}"
             source = text + "\ntrain { loss = mse }\n"
-            program = emit_and_build(context, source, directory, name, *options, *level, "--batch=2", optimise="-O0")
+            program = emit_and_build_parts(context, source, directory, name, *options, *level, "--batch=2",
+                                           optimise="-O0")
             run([program, "init", "--out", directory / "init.safetensors"])
             weights = tensors.random_weights(tensors.read(directory / "init.safetensors"), index)
             tensors.write(directory / "w.safetensors", weights)
@@ -178,7 +182,7 @@ def cases(context):
     for precision, options, bound in PRECISIONS:
         for network in WINOGRAD_NETWORKS:
             result.append(Case(f"ways to compile {network}, {precision}", ways_agree, network, precision, options,
-                               bound, WINOGRAD_WAYS, "-O1", weight=9))
+                               bound, WINOGRAD_WAYS, "-Og", weight=9))
     for network in WINOGRAD_NETWORKS:
         result.append(Case(f"{network}, threads", threads_agree, network))
     result.append(Case("normalisation far from zero", normalises_far_from_zero))

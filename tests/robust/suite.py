@@ -339,7 +339,8 @@ def sanitized_training(context, name, options):
     source = (ROOT / "tests" / "networks" / f"{name}.cnn").read_text()
     if "data {" not in source:
         source += "data { format = synthetic  count = 40 }\n"
-    program = emit_and_build(context, source, directory, "net", "--batch=8", *options, flags=SANITIZE)
+    program = emit_and_build(context, source, directory, "net", "--batch=8", *options, flags=SANITIZE,
+                             optimise="-O0")
     run_hostile([program, "train", "--quiet", "--epochs", "1", "--batch", "8", "--out", directory / "run"], (0,))
     run_hostile([program, "eval", "--weights", directory / "run" / "last.safetensors"], (0,))
     run_hostile([program, "info"], (0,))

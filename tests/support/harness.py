@@ -5,6 +5,7 @@ function returns, and fails when it raises; what it raised is printed. Cases run
 not depend on each other: each has a directory of its own.
 """
 
+import hashlib
 import os
 import pathlib
 import re
@@ -97,8 +98,27 @@ def emit(context, source, output, *options, cnnc=None):
     return output
 
 
+MAKING = threading.Lock()
+MADE = {}  # by file: the lock of those that need it
+
+
+def made_once(context, make, *key):
+    """A file of the suite that several cases need; `make(path)` makes it where `key` is new."""
+    path = context.directory("made") / hashlib.sha256(repr(key).encode()).hexdigest()[:20]
+    with MAKING:
+        lock = MADE.setdefault(path, threading.Lock())
+    with lock:
+        if not path.exists():
+            make(path)
+    return path
+
+
 def build(context, c_file, program, *flags, compiler=None, optimise="-O1"):
-    run([compiler or context.compiler, *STRICT, optimise, *flags, c_file, "-o", program, "-lm"])
+    """Cases whose files are the same text share the program."""
+    command = [compiler or context.compiler, *STRICT, optimise, *flags]
+    made = made_once(context, lambda path: run([*command, c_file, "-o", path, "-lm"]), command, c_file.read_text())
+    program.unlink(missing_ok=True)
+    os.link(made, program)
     return program
 
 

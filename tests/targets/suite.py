@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from agreement import PRECISIONS, check_same, results, samples, write_case
-from harness import Case, Failure, ROOT, Skipped, build, check, emit, emit_and_build, run
+from harness import Case, Failure, ROOT, Skipped, build, check, emit, run
+from parts import build_parts
 
 # Target, kind of machine as uname names it, flags of gcc and clang.
 TARGETS = [
@@ -36,7 +37,7 @@ NETWORKS = [pathlib.Path(__file__).with_name("wide.cnn"),
 # A largest batch of whole vectors of every target and one of none: the layout depends on it.
 WHOLE_VECTORS, NO_VECTORS = 16, 5
 WHOLE_VECTORS_NETWORKS = {"heads_small", "train_small"}
-# See chosen_networks.
+# See chosen_networks; their files are compiled as a whole.
 MAIN_NETWORKS = {"wide", "resnet_small"}
 
 
@@ -81,23 +82,23 @@ def find_tools(context, target, machine, flags):
     raise Skipped(f"neither this CPU nor {qemu} has {' '.join(flag[2:] for flag in flags)}")
 
 
-def compile_for(context, tools, source, directory, options, flags):
+def compile_for(context, tools, source, directory, options, flags, build):
     c_file = emit(context, source, directory / f"{tools.name}.c", f"--target={tools.target}", *options)
     return build(context, c_file, directory / tools.name, *tools.flags, *flags[1:], compiler=tools.compiler,
                  optimise=flags[0])
 
 
-def agrees(context, source, directory, precision, batches, flags, machines, thread_counts):
+def agrees(context, source, directory, precision, batches, flags, machines, thread_counts, build):
     """One test for each target: it agrees with -O0, with the same bits for each number of threads.
-    `batches` are the largest one and that of the test."""
+    `batches` are the largest one and that of the test, `build` makes programs of emitted files."""
     _, options, bound = precision
     options = [*options, f"--batch={batches[0]}"]
-    plain = emit_and_build(context, source, directory, "plain", "-O0", *options, optimise="-O1")
+    plain = build_parts(context, emit(context, source, directory / "plain.c", "-O0", *options), directory / "plain")
     write_case(directory, plain, source.read_text(), len(source.stem), batches[1])
     expected, passed, problems = results(directory, plain), 0, []
     for tools in machines:
         try:
-            program = compile_for(context, tools, source, directory, options, flags)
+            program = compile_for(context, tools, source, directory, options, flags, build)
             found = [results(directory, program, tools.emulator, {"OMP_NUM_THREADS": str(threads)})
                      for threads in thread_counts]
             check_same(found[0], expected, bound)
@@ -116,7 +117,7 @@ def sample_agrees(context, kind, text, index, precision, machines):
     source = directory / "sample.cnn"
     source.write_text(text + "\n")
     batches = (WHOLE_VECTORS, WHOLE_VECTORS if index % 2 else 3)
-    return agrees(context, source, directory, precision, batches, ["-O0"], machines, [2])
+    return agrees(context, source, directory, precision, batches, ["-O0"], machines, [2], build_parts)
 
 
 def network_agrees(context, source, precision, machines):
@@ -124,7 +125,8 @@ def network_agrees(context, source, precision, machines):
     # gcc contracts a*b + c unless -std=c11 is given, and users do not give it.
     flags = ["-O3" if context.long else "-O1", "-ffp-contract=fast"]
     batches = (WHOLE_VECTORS, 9) if source.stem in WHOLE_VECTORS_NETWORKS else (NO_VECTORS, 3)
-    return agrees(context, source, directory, precision, batches, flags, machines, [1, 3])
+    whole = build if source.stem in MAIN_NETWORKS else build_parts
+    return agrees(context, source, directory, precision, batches, flags, machines, [1, 3], whole)
 
 
 def skip(context, reason):

@@ -28,6 +28,7 @@ class Comparison:
         self.name, self.module, self.loss, self.labels = name, module, loss, labels
         self.optimizer, self.probabilities, self.scale = optimizer, probabilities, scale
         self.batch, self.options = batch, options
+        self.whole = source is not None  # a whole network, for which the file is compiled as a whole
         self.source = source or (
             f"{text}\ntrain {{ loss = {loss_text}  optimizer = {optimizer_text} {settings} }}\n"
         )

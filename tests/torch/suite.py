@@ -9,6 +9,7 @@ import torch
 
 import tensors
 from harness import Case, Failure, build, check, emit, run
+from parts import build_parts
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import layers  # noqa: E402
@@ -141,11 +142,12 @@ def check_level(comparison, directory, program, reference, bound, step_bound):
 def run_comparison(context, comparison, seed):
     directory = context.directory(comparison.name)
     reference, problems, passed = None, [], 0
+    make = build if comparison.whole else build_parts
     for level, options, flags, bound, step_bound in LEVELS:
         try:
             c_file = emit(context, comparison.source, directory / f"{level}.c", f"--batch={comparison.batch + 1}",
                           *options, *comparison.options)
-            program = build(context, c_file, directory / level, *flags[1:], optimise=flags[0])
+            program = make(context, c_file, directory / level, *flags[1:], optimise=flags[0])
             if reference is None:
                 reference = prepare(comparison, directory, program, seed)
             check_level(comparison, directory, program, reference, bound, step_bound)

@@ -14,7 +14,8 @@ import subprocess
 import time
 
 from agreement import PRECISIONS, check_same, results, samples, write_case
-from harness import Case, Failure, ROOT, SANITIZER_FINDING, build, check, emit, emit_and_build, run
+from harness import Case, Failure, ROOT, SANITIZER_FINDING, check, emit, run
+from parts import build_parts, emit_and_build_parts
 
 NETWORKS = [ROOT / "tests" / "targets" / "wide.cnn", *sorted((ROOT / "tests" / "networks").glob("*_small.cnn"))]
 KINDS = {"CONV", "DWCONV", "FC"}  # those that are contractions
@@ -90,7 +91,7 @@ def agrees(context, name, text, precision):
     tuning = Tuning(context, "agrees", name, precision[0])
     directory = tuning.directory
     options = [*options, "--threads=2", f"--batch={BATCH}"]
-    plain = emit_and_build(context, text, directory, "plain", "-O0", *options, optimise="-O1")
+    plain = emit_and_build_parts(context, text, directory, "plain", "-O0", *options, optimise="-O1")
     write_case(directory, plain, text, len(text))
     expected, seen, passed = results(directory, plain), set(), 0
     for trial in range(1, TRIALS):
@@ -100,7 +101,7 @@ def agrees(context, name, text, precision):
         if kernels(c_file) in seen or tuning.compilations() == 0:
             continue
         seen.add(kernels(c_file))
-        program = build(context, c_file, directory / f"trial{trial}", "-march=native", "-fopenmp")
+        program = build_parts(context, c_file, directory / f"trial{trial}", "-march=native", "-fopenmp")
         try:
             check_same(results(directory, program, environment={"OMP_NUM_THREADS": "2"}), expected, bound)
         except Failure as failure:
@@ -113,7 +114,7 @@ def measures(context):
     """The real thing, on a network that is quickly compiled: later runs need no C compiler."""
     tuning = Tuning(context, "measures")
     directory = tuning.directory
-    plain = emit_and_build(context, SMALL, directory, "plain", "-O0", "--batch=8", optimise="-O1")
+    plain = emit_and_build_parts(context, SMALL, directory, "plain", "-O0", "--batch=8", optimise="-O1")
     write_case(directory, plain, SMALL, 1)
     first, second = directory / "first.c", directory / "second.c"
     text = tuning.emit(SMALL, first, "--batch=8", "--threads=1", compiler=context.compiler)
@@ -121,7 +122,7 @@ def measures(context):
     check(tuning.entries(), "nothing was kept")
     check(tuning.emit(SMALL, second, "--batch=8", "--threads=1") == "", "measured again")
     check(first.read_bytes() == second.read_bytes(), "the cache gives another program")
-    program = build(context, first, directory / "first", "-march=native", "-fopenmp")
+    program = build_parts(context, first, directory / "first", "-march=native", "-fopenmp")
     check_same(results(directory, program), results(directory, plain), 1e-5)
 
 
