@@ -3,9 +3,8 @@
 
 #include <limits.h>
 
-#define LARGEST_GRADIENTS                                                                          \
-    (1 << 20) /* bytes that each shard may have of its own beside the arena                        \
-               */
+/* Bytes of gradients that each shard may have of its own. */
+#define LARGEST_GRADIENTS (1 << 20)
 
 /* Whether the examples of a batch meet in the node, otherwise than in gradients of parameters. */
 static bool couples_examples(const Node *node) {

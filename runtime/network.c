@@ -195,6 +195,7 @@ RUNTIME_API NetworkMemory network_memory(const NetworkInfo *info) {
     if (info->trainable) {
         memory.optimizer =
             bytes * (double)info->trainable_size * optimizer_state_count(&info->train);
+        memory.arena += info->shards * bytes * (double)network_gradient_stride(info);
     }
     return memory;
 }

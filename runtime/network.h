@@ -169,7 +169,8 @@ RUNTIME_API void network_release(void *memory);
 RUNTIME_API size_t network_classes(const NetworkInfo *info);
 /* "3x32x32". */
 RUNTIME_API void network_shape_text(const long *dims, int rank, char *text, size_t size);
-/* Bytes of parameters, optimizer state, and activations with gradients and scratch. */
+/* Bytes of parameters, optimizer state, and activations with gradients, those of shards too, and
+ * scratch. */
 typedef struct NetworkMemory {
     double parameters, optimizer, arena;
 } NetworkMemory;
