@@ -97,7 +97,6 @@ class Program:
     title = ""
     variant = ""
     switch = ""  # --no-SWITCH leaves it out
-    side = False  # no contender: once is enough where a round takes long
 
     def __init__(self, settings):
         self.settings = settings  # .threads, .seconds, .cc, .cnnc, .work
@@ -173,7 +172,6 @@ class CnncSide(Cnnc):
 
     variant = ""
     switch = "side"
-    side = True
 
     def runs(self, network, batch):
         return batch == max(network.batches)

@@ -23,6 +23,7 @@ import tables  # noqa: E402
 from catalogue import NETWORKS  # noqa: E402
 from programs import (  # noqa: E402
     PROGRAMS, ROOT, Cnnc, Failure, Peak, compile_deepest, execute, report)
+from results import PARTS  # noqa: E402
 
 # A row of the tables that has taken this long gets no more than two rounds.
 ROW_SECONDS = 60
@@ -156,9 +157,21 @@ def best_of(runs, key):
     return BEST[key](values) if values else None
 
 
+def best_layers(runs):
+    """Each layer and part in its fastest run, as a share of the highest peak."""
+    peak, layers = best_of(runs, "peak_gflops"), []
+    for found in zip(*(run["layers"] for run in runs)):
+        layer = {"name": found[0]["name"]}
+        for part in PARTS:
+            run, times = min(zip(runs, found), key=lambda pair: pair[1][f"{part}_ms"])
+            layer[f"{part}_ms"] = times[f"{part}_ms"]
+            layer[f"{part}_share"] = times[f"{part}_share"] * run["peak_gflops"] / peak
+        layers.append(layer)
+    return layers
+
+
 def summarise(runs):
-    """One program's runs of one row: the best figures, and how far the rounds lie apart; the layers
-    are those of the run with the fastest step."""
+    """One program's runs of one row: the best figures, and how far the rounds lie apart."""
     summary = {key: best_of(runs, key) for key in BEST if best_of(runs, key) is not None}
     for key in ("forward_ms", "train_ms"):
         if key in summary:
@@ -167,7 +180,7 @@ def summarise(runs):
     if "version" in runs[0]:
         summary["version"] = runs[0]["version"]
     if runs[0].get("layers"):
-        summary["layers"] = min(runs, key=lambda run: run.get("train_ms", run["forward_ms"]))["layers"]
+        summary["layers"] = best_layers(runs)
     return summary
 
 
@@ -196,13 +209,10 @@ def measure_rounds(ready, peak, options, network, batch, failures):
     runs, peaks, start = {program: [] for program in ready}, [], time.monotonic()
     for round_number in range(1, options.rounds + 1):
         spent = time.monotonic() - start
-        late = spent > ROW_SECONDS
-        if late and round_number > 2 or spent > ROW_SECONDS / 2 and round_number > 3:
+        if spent > ROW_SECONDS and round_number > 2 or spent > ROW_SECONDS / 2 and round_number > 3:
             break
         peaks.append(peak.run())
         for program in list(ready):
-            if late and program.side:
-                continue
             try:
                 runs[program].append(run_program(program, network, batch, round_number))
             except Failure as failure:

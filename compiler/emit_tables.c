@@ -163,7 +163,7 @@ static bool starts_constant(const ParameterSpec *spec) {
 static void add_channel_row(Text *line, const Tensor *tensor, const ParameterSpec *spec) {
     text_add(line, "PER_CHANNEL(");
     text_add_quoted(line, tensor->name);
-    text_format(line, ",\001%" PRId64 ",\001%" PRId64 ",\001%d,\001", tensor->elements,
+    text_format(line, ",\001%" PRId64 ",\001%" PRId64 ",\001%d,\001", spec->dims.extent[0],
                 tensor->offset, spec->role != PARAMETER_RUNNING);
     text_add_double(line, initial_number(spec));
     text_add(line, "),");
@@ -176,14 +176,17 @@ static void add_parameter_row(Text *line, const Tensor *tensor, const ParameterS
         [INITIALISER_GAUSSIAN] = "INITIAL_GAUSSIAN", [INITIALISER_UNIFORM] = "INITIAL_UNIFORM",
         [INITIALISER_HE] = "INITIAL_GAUSSIAN",       [INITIALISER_GLOROT] = "INITIAL_UNIFORM",
     };
+    int64_t elements = 1;
     text_add_character(line, '{');
     text_add_quoted(line, tensor->name);
     text_format(line, ",\001%d,\001{", spec->dims.rank);
-    for (int i = 0; i < spec->dims.rank; i++)
+    for (int i = 0; i < spec->dims.rank; i++) {
+        elements *= spec->dims.extent[i];
         text_format(line, "%s%" PRId64, i > 0 ? ", " : "", spec->dims.extent[i]);
-    text_format(line, "},\001%" PRId64 ",\001%" PRId64 ",\001%" PRId64 ",\001%d,\001%s,\001",
-                tensor->layout.blocked_axis == 0 ? tensor->layout.block : 1, tensor->offset,
-                tensor->elements, spec->role != PARAMETER_RUNNING, kinds[spec->initialiser.kind]);
+    }
+    text_format(line, "},\001%" PRId64 ",\001%" PRId64 ",\001%" PRId64 ",\001%" PRId64 ",\001%d,\001%s,\001",
+                tensor->layout.blocked_axis == 0 ? tensor->layout.block : 1,
+                tensor->elements / tensor->extent[0], tensor->offset, elements, spec->role != PARAMETER_RUNNING, kinds[spec->initialiser.kind]);
     text_add_double(line, initial_number(spec));
     text_format(line, ",\001%s},", connections != NULL ? connections : "NULL");
 }
@@ -207,8 +210,8 @@ static void emit_parameter_table(Emitter *emitter) {
     if (graph->parameter_size == 0)
         return;
     text_add(emitter->out,
-             "/* name, rank, dims, block, offset, size, trainable, initialiser and its number, "
-             "connections;\n * PER_CHANNEL: name, size, offset, trainable, constant */\n"
+             "/* name, rank, dims, block, stored row, offset, size, trainable, initialiser and its "
+             "number,\n * connections; PER_CHANNEL: name, size, offset, trainable, constant */\n"
              "static const ParameterInfo network_parameters[] = {\n");
     for (int i = 0; i < graph->tensor_count; i++)
         if (graph->tensors[i]->role == TENSOR_PARAMETER)

@@ -9,7 +9,7 @@ static void make_prepared(Graph *graph, Node *node) {
     for (int i = 0; i < MAX_PREPARED && node->op->prepared[i]; i++) {
         const char *name = arena_format(graph->arena, "%s.%s", layer->name, node->op->prepared[i]);
         node->prepared[i] =
-            graph_tensor(graph, TENSOR_PREPARED, layer, name, false, 1, &layer->output.extent[0]);
+            graph_tensor(graph, TENSOR_PREPARED, layer, name, false, 1, &node->y->extent[0]);
         node->prepared[i]->parameter = i;
     }
 }

@@ -213,8 +213,9 @@ static int parameter_kind(const Tensor *parameter) {
 }
 
 /* Those of one role and kind that do or do not fill lines, in the order of the layers. */
-static void place_some(Graph *graph, LayerTensors *tensors, bool running, bool lines, int kind) {
+static void place_some(Graph *graph, bool running, bool lines, int kind) {
     const Network *network = graph->network;
+    LayerTensors *tensors = graph->layer_tensors;
     for (int i = 0; i < network->layer_count; i++) {
         const Layer *layer = network->layers[i];
         for (int p = 0; p < layer->parameter_count; p++) {
@@ -231,11 +232,12 @@ static void place_some(Graph *graph, LayerTensors *tensors, bool running, bool l
 /* Trainable tensors first: they have a place in the optimizer's state as well. Among them first
  * those that fill whole lines, so that the vectors of all of these lie within lines: each that lies
  * across two would cost two reads. */
-static void place_parameters(Graph *graph, LayerTensors *tensors) {
+void graph_place_parameters(Graph *graph) {
+    graph->parameter_size = 0;
     for (int running = 0; running < 2; running++) {
         for (int lines = 1; lines >= 0; lines--)
             for (int kind = SINGLE; kind < MAX_PARAMETERS; kind++)
-                place_some(graph, tensors, running, lines, kind);
+                place_some(graph, running, lines, kind);
         if (!running)
             graph->trainable_size = graph->parameter_size;
     }
@@ -406,7 +408,7 @@ Graph *graph_build(Arena *arena, const Network *network, bool infer_only) {
     graph->layer_tensors = ARENA_ARRAY(arena, LayerTensors, (size_t)network->layer_count);
     for (int i = 0; i < network->layer_count; i++)
         make_parameters(graph, &graph->layer_tensors[i], network->layers[i]);
-    place_parameters(graph, graph->layer_tensors);
+    graph_place_parameters(graph);
 
     const Layer *input = network->layers[0], *head = network->heads[0].layer;
     graph->input = graph_tensor(graph, TENSOR_INPUT, input, "input", true, input->output.rank,

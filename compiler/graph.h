@@ -170,6 +170,8 @@ typedef struct Graph {
     int64_t prepared_size;
 } Graph;
 
+/* Gives parameters and their gradients their places, from their extents. */
+void graph_place_parameters(Graph *graph);
 /* Builds the evaluation programs and, unless infer_only, the training ones (autodiff.c). */
 Graph *graph_build(Arena *arena, const Network *network, bool infer_only);
 void graph_derive_gradients(Graph *graph); /* autodiff.c, called by graph_build */

@@ -163,10 +163,17 @@ const char *group_layers(Arena *arena, const Group *group) {
     return names.bytes;
 }
 
+/* Whether <math.h> has a function of this name. */
+static bool is_library_name(const char *name) {
+    return strcmp(name, "tanh") == 0;
+}
+
 /* A free name: what the group computes, then with more about it, then with a number. */
 static const char *function_name(Arena *arena, const NameTable *taken, const Group *group,
                                  bool any_size) {
     const char *name = name_group(arena, group, !any_size);
+    if (is_library_name(name))
+        name = arena_format(arena, "%s_layer", name);
     if (name_find(taken, name) == NULL)
         return name;
     const Node *node = group->nodes[0];

@@ -14,6 +14,7 @@
 #include "list.h"
 #include "options.h"
 #include "output.h"
+#include "pad.h"
 #include "recompute.h"
 #include "schedule.h"
 #include "shard.h"
@@ -148,6 +149,11 @@ static void cut_into_shards(Compilation *compilation) {
 static bool build_graph(Compilation *compilation) {
     compilation->graph =
         graph_build(compilation->arena, compilation->network, compilation->options->infer_only);
+    compilation->lowering = lower_options(compilation);
+    if (option_pass_enabled(compilation->options, PASS_PAD) &&
+        option_pass_enabled(compilation->options, PASS_LAYOUT))
+        pad_channels(compilation->graph, compilation->lowering.vector_length,
+                     compilation->lowering.max_batch);
     if (option_pass_enabled(compilation->options, PASS_SIMPLIFY))
         simplify_graph(compilation->graph);
     if (option_pass_enabled(compilation->options, PASS_FOLD))
@@ -155,7 +161,6 @@ static bool build_graph(Compilation *compilation) {
     if (compilation->dropped)
         recompute_apply(compilation->graph, compilation->dropped,
                         option_pass_enabled(compilation->options, PASS_FUSE));
-    compilation->lowering = lower_options(compilation);
     cut_into_shards(compilation);
     if (compilation->lowering.shards == 1 && option_pass_enabled(compilation->options, PASS_UPDATE))
         fuse_updates(compilation->graph, compilation->lowering.max_batch);

@@ -1,7 +1,8 @@
-/* Time of the forward pass, of a training step and of each layer: medians of several runs after a
- * warm-up. The peak that they are held against is measured in a short window behind each run, and
- * is the median of these: where a machine is faster now and slower a second later, both see the
- * same. */
+/* Time of the forward pass and of a training step, medians of several runs after a warm-up, and of
+ * each layer, the least of several runs. The peak that they are held against is measured in a short
+ * window behind each run and is the highest of these. So layers and peak are both what the machine
+ * can do while nothing else has a share of it: whatever else runs there only takes time away, and
+ * it takes more from a kernel, which shares its caches, than from the registers of the peak. */
 #include "command.h"
 #include "file.h"
 #include "initialise.h"
@@ -12,6 +13,7 @@
 #include "rng.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define BENCH_MIN_RUNS 5
 #define BENCH_MAX_RUNS 200
@@ -30,7 +32,7 @@ typedef struct Bench {
     int batch;
     uint64_t steps;
     long peak_repeats;
-    Samples peaks; /* of the windows since the last samples_clear */
+    Samples peaks; /* of the windows */
 } Bench;
 
 typedef struct BenchResult {
@@ -72,6 +74,15 @@ static void samples_clear(Samples *samples) {
 static int samples_compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+/* 0 if there are none. */
+static double samples_largest(const Samples *samples) {
+    double largest = 0;
+    for (int i = 0; i < samples->count; i++) {
+        largest = samples->values[i] > largest ? samples->values[i] : largest;
+    }
+    return largest;
 }
 
 /* 0 if there are none; they end in order. */
@@ -122,46 +133,37 @@ static double bench_median(Bench *bench, void (*work)(Bench *bench), Problem *pr
     return median;
 }
 
-/* The median over the runs of each layer and phase, from `runs` tables of all layers. */
-static bool bench_layer_medians(const Timing *times, int runs, int layers, Timing *median) {
-    Samples samples = {0};
+static void bench_keep_least(Timing *least, const Timing *timing, int layers, bool first) {
     for (int i = 0; i < layers; i++) {
         for (int phase = 0; phase < TIMING_PHASES; phase++) {
-            samples.count = 0;
-            for (int run = 0; run < runs; run++) {
-                samples_add(&samples,
-                            times[(size_t)run * (size_t)layers + (size_t)i].seconds[phase]);
-            }
-            median[i].seconds[phase] = samples_median(&samples);
+            double seconds = timing[i].seconds[phase], *kept = &least[i].seconds[phase];
+            *kept = first || seconds < *kept ? seconds : *kept;
         }
     }
-    samples_clear(&samples);
-    return !samples.failed;
 }
 
-/* Seconds per call of each layer and phase, and the peak meanwhile. */
-static void bench_layers(Bench *bench, Timing *median, Problem *problem) {
+/* The least seconds per call of each layer and phase. */
+static void bench_layers(Bench *bench, Timing *least, Problem *problem) {
     const NetworkInfo *info = bench->network->info;
     void (*const work)(Bench * bench) = info->trainable ? bench_train_step : bench_forward;
-    Timing *times = calloc((size_t)BENCH_MAX_RUNS * (size_t)info->layer_count + 1, sizeof *times);
-    if (times == NULL) {
+    const size_t size = ((size_t)info->layer_count + 1) * sizeof(Timing);
+    Timing *timing = malloc(size);
+    if (timing == NULL) {
         problem_out_of_memory(problem, "the layers' times");
         return;
     }
-    int runs = 0;
-    samples_clear(&bench->peaks);
+    bench->network->timing = timing;
     double begin = clock_seconds();
-    while (runs < BENCH_MIN_RUNS ||
-           (runs < BENCH_MAX_RUNS && clock_seconds() - begin < BENCH_SECONDS)) {
-        bench->network->timing = times + (size_t)runs++ * (size_t)info->layer_count;
+    for (int run = 0; run < BENCH_MIN_RUNS ||
+                      (run < BENCH_MAX_RUNS && clock_seconds() - begin < BENCH_SECONDS);
+         run++) {
+        memset(timing, 0, size);
         work(bench);
+        bench_keep_least(least, timing, info->layer_count, run == 0);
         bench_peak(bench);
     }
     bench->network->timing = NULL;
-    if (!bench_layer_medians(times, runs, info->layer_count, median)) {
-        problem_out_of_memory(problem, "the layers' times");
-    }
-    free(times);
+    free(timing);
 }
 
 static void bench_fill(Bench *bench, const Options *options) {
@@ -209,7 +211,7 @@ static void bench_run(Bench *bench, BenchResult *result, Timing *timing, Problem
     if (bench->peaks.failed) {
         problem_out_of_memory(problem, "the measurement of the peak");
     }
-    result->peak_gflops = samples_median(&bench->peaks);
+    result->peak_gflops = samples_largest(&bench->peaks);
     samples_clear(&bench->peaks);
     result->bandwidth_gbs = machine_bandwidth_gbs(problem);
 }

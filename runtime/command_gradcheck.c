@@ -136,11 +136,11 @@ static GradCheckResult gradcheck_tensor(GradCheck *check, const ParameterInfo *p
                                         uint32_t number, real *values, const real *gradients,
                                         size_t size) {
     const uint64_t key = random_key(number, RANDOM_GRADIENT_CHECK, 1);
-    const Layout layout = parameter != NULL ? weights_layout(parameter) : (Layout){.block = 1};
+    const Layout layout = parameter != NULL ? weights_layout(parameter) : (Layout){.row = 0};
     GradCheckResult result = {.good = true};
     double largest = 0;
     for (size_t i = 0; i < size; i++) {
-        largest = fmax(largest, fabs((double)gradients[i]));
+        largest = fmax(largest, fabs((double)gradients[layout_place(&layout, i)]));
     }
     for (size_t s = 0; s < GRADCHECK_SAMPLES && s < size; s++) {
         /* All elements of a small tensor, else one of each of equal parts. */

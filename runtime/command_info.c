@@ -31,15 +31,19 @@ RUNTIME_API ExitStatus command_info(const NetworkInfo *info, const Options *opti
                                     Problem *problem) {
     const double megabyte = 1e6;
     NetworkMemory memory = network_memory(info);
+    size_t parameters = 0;
     char input[128], output[128];
     (void)options;
     (void)problem;
     network_shape_text(info->input_dims, info->input_rank, input, sizeof input);
     network_shape_text(info->output_dims, info->output_rank, output, sizeof output);
+    for (int i = 0; i < info->parameter_tensors; i++) {
+        parameters += info->parameters[i].size;
+    }
     printf("network       %s\n", info->name);
     printf("input         %s\n", input);
     printf("output        %s\n", output);
-    printf("parameters    %zu in %d tensors\n", info->parameter_size, info->parameter_tensors);
+    printf("parameters    %zu in %d tensors\n", parameters, info->parameter_tensors);
     printf("numbers       %s\n", REAL_NAME);
     printf("largest batch %d\n", info->max_batch);
     printf("compiled for  %s, %s\n", info->target,

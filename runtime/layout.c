@@ -2,7 +2,7 @@
 
 /* How many of the elements from `first` on lie `block` apart: those up to the end of a row. */
 static size_t layout_run(const Layout *layout, size_t first, size_t count) {
-    if (layout->block <= 1) {
+    if (layout->row == 0) {
         return count;
     }
     size_t left = layout->row - first % layout->row;
@@ -10,7 +10,7 @@ static size_t layout_run(const Layout *layout, size_t first, size_t count) {
 }
 
 static size_t layout_stride(const Layout *layout) {
-    return layout->block <= 1 ? 1 : layout->block;
+    return layout->row == 0 ? 1 : layout->block;
 }
 
 RUNTIME_API void layout_gather(const Layout *layout, const real *memory, size_t first, size_t count,

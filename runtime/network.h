@@ -24,8 +24,10 @@ typedef struct ParameterInfo {
     const char *name; /* "conv1.weight" */
     int rank;
     long dims[MAX_TENSOR_RANK];
-    int block;           /* > 1: the first axis lies in blocks of so many, innermost (layout.h) */
-    size_t offset, size; /* in Network.parameters, and in .gradients where trainable and kept */
+    int block;           /* the first axis lies in blocks of so many, innermost (layout.h) */
+    size_t stored_row;   /* numbers per index of the first axis in memory */
+    size_t offset;       /* in Network.parameters, and in .gradients where trainable and kept */
+    size_t size;         /* the product of the dims */
     int trainable;       /* 0: running statistics */
     ParameterInitialiser initialiser;
     double a;
@@ -34,7 +36,7 @@ typedef struct ParameterInfo {
 } ParameterInfo;
 /* One that has one axis and starts as a constant. */
 #define PER_CHANNEL(name, size, offset, trainable, constant)                                       \
-    { name, 1, {size}, 1, offset, size, trainable, INITIAL_CONSTANT, constant, NULL }
+    { name, 1, {size}, 1, 1, offset, size, trainable, INITIAL_CONSTANT, constant, NULL }
 
 typedef struct LayerInfo {
     const char *name, *kind, *output; /* "conv1", "CONV", "6x28x28" */
@@ -66,7 +68,8 @@ typedef struct NetworkInfo {
     int layer_count, parameter_tensors;
     const LayerInfo *layers;
     const ParameterInfo *parameters;
-    size_t parameter_size;  /* trainable tensors first, then running statistics */
+    size_t parameter_size;  /* trainable tensors first, then running statistics, with what may lie
+                             * between their rows */
     size_t prepared_size;   /* of what `prepare` makes of them */
     size_t trainable_size;  /* = size of gradients, and of each state of the optimizer */
     size_t arena_size;      /* activations, their gradients and scratch, for max_batch */

@@ -4,11 +4,12 @@
 #include <string.h>
 
 RUNTIME_API Layout weights_layout(const ParameterInfo *parameter) {
-    if (parameter->block <= 1) {
-        return (Layout){.block = 1};
+    const size_t row = parameter->size / (size_t)parameter->dims[0];
+    if (parameter->block == 1 && parameter->stored_row == row) {
+        return (Layout){.row = 0};
     }
-    return (Layout){.block = (size_t)parameter->block,
-                    .row = parameter->size / (size_t)parameter->dims[0]};
+    return (Layout){
+        .block = (size_t)parameter->block, .row = row, .stored_row = parameter->stored_row};
 }
 
 RUNTIME_API void weights_describe(const ParameterInfo *parameter, const char *prefix,

@@ -20,7 +20,7 @@ static Expr *relu_dx(Builder *b, const Layer *layer, Expr *y, Expr *dy) {
     return pass_where(b, greater(b, y, number(b, 0)), dy);
 }
 
-ACTIVATION(relu, OP_GRADIENT_READS_OUTPUT | OP_POSITIVE_PART, .name = "RELU",
+ACTIVATION(relu, OP_GRADIENT_READS_OUTPUT | OP_POSITIVE_PART | OP_KEEPS_ZERO, .name = "RELU",
            .summary = "rectifier: max(0, x)", .samples = SAMPLES_OF("RELU"));
 
 /* ---- RELU6: min(max(0, x), 6) ---- */
@@ -44,7 +44,7 @@ static Expr *relu6_dx(Builder *b, const Layer *layer, Expr *y, Expr *dy) {
     return pass_between(b, 0, 6, y, dy);
 }
 
-ACTIVATION(relu6, OP_GRADIENT_READS_OUTPUT, .name = "RELU6",
+ACTIVATION(relu6, OP_GRADIENT_READS_OUTPUT | OP_KEEPS_ZERO, .name = "RELU6",
            .summary = "rectifier with a ceiling: min(max(0, x), 6)",
            .samples = SAMPLES_OF("RELU6"));
 
@@ -114,7 +114,7 @@ static Expr *leaky_dx(Builder *b, const Layer *layer, Expr *y, Expr *dy) {
     return choose(b, greater(b, y, number(b, 0)), dy, scaled);
 }
 
-ACTIVATION(leaky, OP_GRADIENT_READS_OUTPUT, .name = "LEAKY", .aliases = "LEAKYRELU",
+ACTIVATION(leaky, OP_GRADIENT_READS_OUTPUT | OP_KEEPS_ZERO, .name = "LEAKY", .aliases = "LEAKYRELU",
            .summary = "leaky rectifier: x, or slope*x where x is negative",
            .attributes = leaky_attributes, .attribute_count = LEAKY_ATTRIBUTES,
            .samples = SAMPLES_OF("LEAKY - FC(4) - LEAKY(0.2)"));
@@ -152,5 +152,5 @@ static Expr *hardswish_dx(Builder *b, const Layer *layer, Expr *x, Expr *dy) {
     return choose(b, greater(b, x, number(b, -3)), below, number(b, 0));
 }
 
-ACTIVATION(hardswish, OP_GRADIENT_READS_INPUT, .name = "HARDSWISH", .summary = "x*HARDSIGMOID(x)",
+ACTIVATION(hardswish, OP_GRADIENT_READS_INPUT | OP_KEEPS_ZERO, .name = "HARDSWISH", .summary = "x*HARDSIGMOID(x)",
            .samples = SAMPLES_OF("HARDSWISH"));

@@ -28,7 +28,7 @@ static Expr *tanh_dx(Builder *b, const Layer *layer, Expr *y, Expr *dy) {
     return times(b, dy, minus(b, number(b, 1), times(b, y, y)));
 }
 
-ACTIVATION(tanh, OP_GRADIENT_READS_OUTPUT, .name = "TANH", .summary = "hyperbolic tangent",
+ACTIVATION(tanh, OP_GRADIENT_READS_OUTPUT | OP_KEEPS_ZERO, .name = "TANH", .summary = "hyperbolic tangent",
            .samples = SAMPLES_OF("TANH"));
 
 /* ---- ELU: x, or alpha(exp(x) - 1) where x < 0 (Clevert et al. 2016, eq. 15); there y' = y +
@@ -108,7 +108,7 @@ static Expr *gelu_dx(Builder *b, const Layer *layer, Expr *x, Expr *dy) {
     return times(b, dy, plus(b, normal_distribution(b, x), times(b, x, density)));
 }
 
-ACTIVATION(gelu, OP_GRADIENT_READS_INPUT, .name = "GELU",
+ACTIVATION(gelu, OP_GRADIENT_READS_INPUT | OP_KEEPS_ZERO, .name = "GELU",
            .summary = "x times the normal distribution function of x (the exact form, with erf)",
            .samples = SAMPLES_OF("GELU"));
 
@@ -129,7 +129,7 @@ static Expr *silu_dx(Builder *b, const Layer *layer, Expr *x, Expr *dy) {
     return times(b, dy, times(b, s, rest));
 }
 
-ACTIVATION(silu, OP_GRADIENT_READS_INPUT, .name = "SILU", .aliases = "SWISH",
+ACTIVATION(silu, OP_GRADIENT_READS_INPUT | OP_KEEPS_ZERO, .name = "SILU", .aliases = "SWISH",
            .summary = "x*SIGMOID(x)", .samples = SAMPLES_OF("SILU"));
 
 /* ---- SOFTPLUS: log(1 + exp(x)), written as max(0, x) + log(1 + exp(-|x|)), which cannot overflow.

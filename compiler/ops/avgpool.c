@@ -172,6 +172,7 @@ static const char *const avgpool_samples[] = {
 
 const OpDef op_avgpool = {.name = "AVGPOOL",
                           .summary = "mean of each window",
+                          .flags = OP_KEEPS_ZERO,
                           .attributes = avgpool_attributes,
                           .attribute_count = AVGPOOL_ATTRIBUTES,
                           .infer = pooling_infer,

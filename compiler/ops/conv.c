@@ -233,7 +233,7 @@ static const char *const conv_samples[] = {
 
 const OpDef op_conv = {.name = "CONV",
                        .summary = "convolution with learned filters",
-                       .flags = OP_CONVOLUTION,
+                       .flags = OP_CONVOLUTION | OP_KEEPS_ZERO,
                        .attributes = conv_attributes,
                        .attribute_count = CONV_ATTRIBUTES,
                        .infer = conv_infer,

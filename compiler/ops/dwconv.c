@@ -68,20 +68,25 @@ static void dwconv_cost(Counter *counter, const Layer *layer, Cost *cost) {
     cost->flops = count_times(counter, 2, cost->macs);
 }
 
+/* Those of the tensors, which pad.c may have widened. */
+static int64_t groups_of(const Node *node) {
+    return node->x[0]->extent[0];
+}
+
 static void dwconv_forward(Lowering *lowering, const Node *node) {
-    convolution_forward(lowering, node, channels_of(node->layer));
+    convolution_forward(lowering, node, groups_of(node));
 }
 
 static int64_t dwconv_tile_numbers(Lowering *lowering, const Node *node) {
-    return convolution_tile_numbers(lowering, node, channels_of(node->layer));
+    return convolution_tile_numbers(lowering, node, groups_of(node));
 }
 
 static void dwconv_parameter_gradient(Lowering *lowering, const Node *node) {
-    convolution_parameter_gradient(lowering, node, channels_of(node->layer));
+    convolution_parameter_gradient(lowering, node, groups_of(node));
 }
 
 static void dwconv_data_gradient(Lowering *lowering, const Node *node) {
-    convolution_data_gradient(lowering, node, channels_of(node->layer));
+    convolution_data_gradient(lowering, node, groups_of(node));
 }
 
 static const char *const dwconv_samples[] = {
@@ -93,7 +98,7 @@ static const char *const dwconv_samples[] = {
 
 const OpDef op_dwconv = {.name = "DWCONV",
                          .summary = "depthwise convolution, each channel with its own filters",
-                         .flags = OP_CONVOLUTION,
+                         .flags = OP_CONVOLUTION | OP_KEEPS_ZERO,
                          .attributes = dwconv_attributes,
                          .attribute_count = DWCONV_ATTRIBUTES,
                          .infer = dwconv_infer,

@@ -51,6 +51,7 @@ static const char *const gap_samples[] = {"input 2x5x4 net = CONV(3, 2x2) - GAP 
 
 const OpDef op_gap = {.name = "GAP",
                       .summary = "global average of each channel",
+                      .flags = OP_KEEPS_ZERO,
                       .infer = global_pooling_infer,
                       .cost = cost_one_per_output,
                       .lower_forward = gap_forward,

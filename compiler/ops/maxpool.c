@@ -23,7 +23,7 @@ static const char *const maxpool_samples[] = {
 const OpDef op_maxpool = {.name = "MAXPOOL",
                           .aliases = "POOL",
                           .summary = "maximum of each window",
-                          .flags = OP_EXAMPLE_LANES | OP_SELECTS,
+                          .flags = OP_EXAMPLE_LANES | OP_SELECTS | OP_KEEPS_ZERO,
                           .attributes = maxpool_attributes,
                           .attribute_count = POOL_ATTRIBUTES,
                           .infer = pooling_infer,

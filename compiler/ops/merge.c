@@ -73,7 +73,7 @@ static const char *const add_samples[] = {
 
 const OpDef op_add = {.name = "ADD",
                       .summary = "sum of the branches",
-                      .flags = OP_MERGE | OP_PASSES_GRADIENT,
+                      .flags = OP_MERGE | OP_PASSES_GRADIENT | OP_KEEPS_ZERO,
                       .infer = merge_infer,
                       .cost = cost_one_per_output,
                       .value = add_value,

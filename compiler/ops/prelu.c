@@ -112,7 +112,7 @@ static void prelu_lower_parameter_gradient(Lowering *lowering, const Node *node)
 
 const OpDef op_prelu = {.name = "PRELU",
                         .summary = "leaky rectifier with a learned slope",
-                        .flags = OP_GRADIENT_READS_INPUT,
+                        .flags = OP_GRADIENT_READS_INPUT | OP_KEEPS_ZERO,
                         .attributes = prelu_attributes,
                         .attribute_count = PRELU_ATTRIBUTES,
                         .infer = infer_like_input,

@@ -73,6 +73,6 @@ static const char *const id_samples[] = {
 const OpDef op_id = {.name = "ID",
                      .aliases = "IDENTITY",
                      .summary = "the input itself: the shortcut of a residual block",
-                     .flags = OP_VIEW,
+                     .flags = OP_VIEW | OP_KEEPS_ZERO,
                      .infer = infer_like_input,
                      .samples = id_samples};

@@ -22,7 +22,7 @@ VARIANTS = [
     (["--batch=1"], []), (["--batch=1000", "--threads=64"], []),
     (["-fno-fuse"], []), (["-fno-vectorise"], []), (["-fno-parallelise"], ["-fopenmp"]),
     (["-fno-layout"], []), (["-fno-winograd"], []), (["-fno-inplace", "-fno-update", "-fno-simplify", "-fno-recompute", "-fno-shard",
-      "-fno-fold"], []),
+      "-fno-fold", "-fno-pad"], []),
 ]
 
 

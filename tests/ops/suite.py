@@ -55,10 +55,10 @@ NETWORKS = ["vgg_small", "resnet_small", "dense_small", "heads_small", "train_sm
 
 
 # The same for networks whose layers are worth Winograd's algorithm.
-WINOGRAD_NETWORKS = ["winograd_small", "moments_small"]
+WINOGRAD_NETWORKS = ["winograd_small", "moments_small", "padded_small"]
 WINOGRAD_WAYS = [
     ([], ["-march=native"]), (["--threads=1"], ["-march=native"]), (["--threads=3"], ["-march=native"]),
-    (["-fno-winograd"], ["-march=native"]), (["--target=sse2"], []),
+    (["-fno-winograd"], ["-march=native"]), (["-fno-pad"], ["-march=native"]), (["--target=sse2"], []),
 ]
 
 

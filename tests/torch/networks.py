@@ -137,6 +137,30 @@ class TwoHeads(Numbered):
         return self.fc1(self.conv2(trunk).relu().flatten(1)), self.fc2(trunk.mean((2, 3)))
 
 
+class Padded(Numbered):
+    def __init__(self):
+        super().__init__()
+        self.conv(3, 14, 3, padding=1, bias=False)
+        self.conv(14, 14, 3, padding=1)
+        self.conv(14, 23, 5, padding=2)
+        self.add("dwconv", nn.Conv2d(23, 23, 3, padding=1, groups=23))
+        self.add("prelu", nn.PReLU())
+        self.conv(23, 13, 3, 2, 1)
+        self.conv(13, 29, 3, padding=1, bias=False)
+        self.conv(29, 15, 1)
+        self.add("bn", nn.BatchNorm2d(14))
+        self.add("bn", nn.BatchNorm2d(29))
+        self.add("fc", nn.Linear(15, 5))
+
+    def forward(self, x):
+        x = self.bn1(self.conv1(x)).tanh()
+        x = x + F.silu(self.conv2(x))
+        x = F.max_pool2d(self.conv3(x).relu(), 2)
+        x = F.leaky_relu(self.conv4(self.prelu1(self.dwconv1(x))), 0.2)
+        x = F.avg_pool2d(self.bn2(self.conv5(x)).tanh(), 2)
+        return self.fc1(F.gelu(self.conv6(x)).mean((2, 3)))
+
+
 def lenet5(third):
     return chain(
         ("conv1", nn.Conv2d(1, 6, 5)), ("relu1", nn.ReLU()), ("pool1", nn.MaxPool2d(2)),
@@ -169,6 +193,8 @@ def all_networks():
     yield classes("small DenseNet", small("dense_small.cnn"), SmallDense,
                   lambda p: adam(p, lr=0.002, weight_decay=1e-3),
                   loss=lambda y, t: F.cross_entropy(y, t, weights), labels=5)
+    yield classes("padded channels", small("padded_small.cnn"), Padded,
+                  lambda p: adam(p, lr=0.002, weight_decay=1e-3), labels=5)
     yield classes("two heads", small("heads_small.cnn"), TwoHeads, lambda p: sgd(p, lr=0.05, momentum=0.9),
                   loss=lambda y, t: F.cross_entropy(y[0], t) + 0.4 * F.cross_entropy(y[1], t),
                   labels=4, probabilities=True)

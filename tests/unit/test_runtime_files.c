@@ -324,9 +324,9 @@ static void safetensors_damage(void **state) {
 
 static const unsigned char connections[4] = {1, 0, 1, 1};
 static const ParameterInfo parameters[] = {
-    {"c1.weight", 4, {2, 2, 1, 2}, 1, 0, 8, 1, INITIAL_CONSTANT, 0, connections},
-    {"c1.bias", 1, {2}, 1, 8, 2, 1, INITIAL_CONSTANT, 0, NULL},
-    {"bn1.running_mean", 1, {3}, 1, 10, 3, 0, INITIAL_CONSTANT, 0, NULL},
+    {"c1.weight", 4, {2, 2, 1, 2}, 1, 4, 0, 8, 1, INITIAL_CONSTANT, 0, connections},
+    {"c1.bias", 1, {2}, 1, 1, 8, 2, 1, INITIAL_CONSTANT, 0, NULL},
+    {"bn1.running_mean", 1, {3}, 1, 1, 10, 3, 0, INITIAL_CONSTANT, 0, NULL},
 };
 static const NetworkInfo info = {.name = "test",
                                  .max_batch = 1,

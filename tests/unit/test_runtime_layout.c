@@ -21,23 +21,29 @@ static int setup(void **state) {
     return 0;
 }
 
-/* [A/block][row][block], by three loops. */
+/* [A/block][row + room][block], by three loops. */
+static void assert_places(size_t block, size_t row, size_t room) {
+    const Layout layout = {block, row, row + room};
+    size_t memory = 0;
+    for (size_t outer = 0; outer < 3; outer++) {
+        for (size_t column = 0; column < row + room; column++) {
+            for (size_t lane = 0; lane < block; lane++) {
+                if (column < row) {
+                    size_t element = (outer * block + lane) * row + column;
+                    assert_int_equal(layout_place(&layout, element), memory);
+                }
+                memory++;
+            }
+        }
+    }
+}
+
 static void places_are_those_of_the_definition(void **state) {
     (void)state;
     for (size_t block = 1; block <= 8; block *= 2) {
         for (size_t row = 1; row <= 9; row += 4) {
-            const Layout layout = {block, row};
-            size_t memory = 0;
-            for (size_t outer = 0; outer < 3; outer++) {
-                for (size_t column = 0; column < row; column++) {
-                    for (size_t lane = 0; lane < block; lane++) {
-                        size_t element = (outer * block + lane) * row + column;
-                        assert_int_equal(layout_place(&layout, element),
-                                         block > 1 ? memory : element);
-                        memory++;
-                    }
-                }
-            }
+            assert_places(block, row, 0);
+            assert_places(block, row, 3);
         }
     }
     assert_int_equal(layout_place(&(Layout){0}, 77), 77);
@@ -45,12 +51,13 @@ static void places_are_those_of_the_definition(void **state) {
 
 /* Whole tensors and pieces that begin and end anywhere. */
 static void gathering_and_scattering_are_inverse(void **state) {
-    enum { SIZE = 8 * 7 * 2 };
-    static const Layout layouts[] = {{0}, {1, 7}, {2, 7}, {4, 14}, {8, 14}, {16, 7}};
+    enum { SIZE = 8 * 7 * 2, ROOM = 3 * SIZE };
+    static const Layout layouts[] = {{0},        {1, 7, 7},   {2, 7, 7}, {4, 14, 14}, {8, 14, 14},
+                                     {16, 7, 7}, {1, 14, 20}, {4, 7, 8}, {3, 14, 17}};
     (void)state;
     for (size_t l = 0; l < sizeof layouts / sizeof layouts[0]; l++) {
         for (size_t piece = 1; piece <= SIZE; piece += 5) {
-            real dense[SIZE], memory[SIZE] = {0}, back[SIZE] = {0};
+            real dense[SIZE], memory[ROOM] = {0}, back[SIZE] = {0};
             for (size_t i = 0; i < SIZE; i++) {
                 dense[i] = (real)(i + 1);
             }
@@ -73,26 +80,31 @@ static void gathering_and_scattering_are_inverse(void **state) {
 /* ---- networks that differ in nothing but the layout ---- */
 
 #define WEIGHTS (16 * 3 * 25 * 5)
-#define TRAINABLE (WEIGHTS + 16 * 4 + 16)
+#define ROOM 5 /* behind each row */
+#define PLACE_B (16 * (3 * 25 * 5 + ROOM))
+#define PLACE_BIAS (PLACE_B + 16 * (4 + ROOM))
+#define TRAINABLE (PLACE_BIAS + 16)
 #define PARAMETERS (TRAINABLE + 16)
 /* Connections of filters and input channels, of which every third does not exist. */
 static unsigned char connections[16 * 4];
 
-#define ROWS(block)                                                                                \
+#define ROWS(block, room)                                                                          \
     {                                                                                              \
-        {"a.weight", 4, {16, 3, 25, 5}, block, 0, WEIGHTS, 1, INITIAL_GAUSSIAN, 1, NULL},          \
-            {"b.weight", 2, {16, 4}, block, WEIGHTS, 64, 1, INITIAL_UNIFORM, 1, connections},      \
-            {"b.bias", 1, {16}, 1, WEIGHTS + 64, 16, 1, INITIAL_CONSTANT, 0, NULL}, {              \
-            "n.running_mean", 1, {16}, 1, TRAINABLE, 16, 0, INITIAL_CONSTANT, 0, NULL              \
+        {"a.weight", 4,       {16, 3, 25, 5},   block, 375 + (room), 0,                            \
+         WEIGHTS,    1,       INITIAL_GAUSSIAN, 1,     NULL},                                      \
+            {"b.weight", 2, {16, 4},         block, 4 + (room), PLACE_B,                           \
+             64,         1, INITIAL_UNIFORM, 1,     connections},                                  \
+            {"b.bias", 1, {16}, 1, 1, PLACE_BIAS, 16, 1, INITIAL_CONSTANT, 0, NULL}, {             \
+            "n.running_mean", 1, {16}, 1, 1, TRAINABLE, 16, 0, INITIAL_CONSTANT, 0, NULL           \
         }                                                                                          \
     }
-static const ParameterInfo rows[3][4] = {ROWS(1), ROWS(4), ROWS(16)};
+static const ParameterInfo rows[4][4] = {ROWS(1, 0), ROWS(4, 0), ROWS(16, 0), ROWS(4, ROOM)};
 #define INFO(number)                                                                               \
     {                                                                                              \
         .name = "test", .max_batch = 1, .trainable = 1, .parameter_tensors = 4,                    \
         .parameters = rows[number], .parameter_size = PARAMETERS, .trainable_size = TRAINABLE      \
     }
-static const NetworkInfo infos[3] = {INFO(0), INFO(1), INFO(2)};
+static const NetworkInfo infos[4] = {INFO(0), INFO(1), INFO(2), INFO(3)};
 static const TrainSettings settings = {.optimizer = OPTIMIZER_ADAM};
 
 static Network *create(int number) {
@@ -115,16 +127,16 @@ static void assert_same_file(const char *a, const char *b) {
 }
 
 static void initial_weights_are_the_same_in_files(void **state) {
-    static const char *const names[] = {"layout0.st", "layout1.st", "layout2.st"};
+    static const char *const names[] = {"layout0.st", "layout1.st", "layout2.st", "layout3.st"};
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         Network *network = create(i);
         initialise_parameters(network, 9);
         assert_true(weights_save(network, names[i], &problem));
         assert_same_file(names[0], names[i]);
         network_free(network);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         remove(names[i]);
     }
 }
@@ -135,11 +147,14 @@ static void checkpoints_are_exchangeable(void **state) {
     Network *first = create(1);
     (void)state;
     initialise_parameters(first, 9);
-    for (size_t i = 0; i < 2 * (size_t)TRAINABLE; i++) {
-        first->optimizer_state[i] = (real)i;
+    for (int i = 0; i < 3; i++) {
+        for (size_t k = rows[1][i].offset; k < rows[1][i].offset + rows[1][i].size; k++) {
+            first->optimizer_state[k] = (real)k;
+            first->optimizer_state[TRAINABLE + k] = -(real)k;
+        }
     }
     assert_true(checkpoint_save(first, &settings, &trainer, "layout-a.st", &problem));
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         Network *network = create(i);
         assert_true(checkpoint_load(network, &settings, &loaded, "layout-a.st", &problem));
         assert_int_equal(
@@ -157,11 +172,11 @@ static void checkpoints_are_exchangeable(void **state) {
 
 static void missing_connections_are_found_in_blocks(void **state) {
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         Network *network = create(i);
-        real dense[64], *data = network->parameters + WEIGHTS;
+        real dense[64], *data = network->parameters + PLACE_B;
         const Layout layout = weights_layout(&rows[i][1]);
-        for (int k = 0; k < 64; k++) {
+        for (int k = 0; k < 16 * (4 + ROOM); k++) {
             data[k] = 1;
         }
         assert_int_equal(weights_apply_connections(&rows[i][1], data), 22);

@@ -114,10 +114,10 @@ static void permutation_is_uniform(void **state) {
 static void initial_weights_follow_their_initialisers(void **state) {
     static const unsigned char connections[4] = {1, 0, 0, 1};
     static const ParameterInfo parameters[] = {
-        {"a.weight", 2, {100, 100}, 1, 0, 10000, 1, INITIAL_GAUSSIAN, 0.5, NULL},
-        {"a.bias", 1, {8}, 1, 10000, 8, 1, INITIAL_CONSTANT, 0.25, NULL},
-        {"b.weight", 2, {100, 100}, 1, 10008, 10000, 1, INITIAL_UNIFORM, 2, NULL},
-        {"c.weight", 3, {2, 2, 3}, 1, 20008, 12, 1, INITIAL_CONSTANT, 1, connections},
+        {"a.weight", 2, {100, 100}, 1, 100, 0, 10000, 1, INITIAL_GAUSSIAN, 0.5, NULL},
+        {"a.bias", 1, {8}, 1, 1, 10000, 8, 1, INITIAL_CONSTANT, 0.25, NULL},
+        {"b.weight", 2, {100, 100}, 1, 100, 10008, 10000, 1, INITIAL_UNIFORM, 2, NULL},
+        {"c.weight", 3, {2, 2, 3}, 1, 6, 20008, 12, 1, INITIAL_CONSTANT, 1, connections},
     };
     static const NetworkInfo info = {
         .max_batch = 1, .parameter_tensors = 4, .parameters = parameters, .parameter_size = 20020};

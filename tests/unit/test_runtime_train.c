@@ -25,9 +25,9 @@ static int setup(void **state) {
 }
 
 static const ParameterInfo parameters[] = {
-    {"fc1.weight", 2, {6, 5}, 1, 0, 30, 1, INITIAL_CONSTANT, 0, NULL},
-    {"fc1.bias", 1, {10}, 1, 30, 10, 1, INITIAL_CONSTANT, 0, NULL},
-    {"bn1.running_var", 1, {3}, 1, 40, 3, 0, INITIAL_CONSTANT, 1, NULL},
+    {"fc1.weight", 2, {6, 5}, 1, 5, 0, 30, 1, INITIAL_CONSTANT, 0, NULL},
+    {"fc1.bias", 1, {10}, 1, 1, 30, 10, 1, INITIAL_CONSTANT, 0, NULL},
+    {"bn1.running_var", 1, {3}, 1, 1, 40, 3, 0, INITIAL_CONSTANT, 1, NULL},
 };
 static const NetworkInfo info = {.name = "test",
                                  .max_batch = 4,
