@@ -109,12 +109,14 @@ static bool has_stepped_rows(const Emission *e) {
            plan->dims[innermost(e)].extent == e->length && !plan->dims[tile->row_dim].batch;
 }
 
-static Prefetch *point_to(Emission *e, Prefetches *prefetches, const Side *side,
-                          const char *suffix) {
+static const char *next_name(const Emission *e, const Side *side) {
+    return arena_format(e->b->arena, "%s_next", side->buffer->name);
+}
+
+static Prefetch *point_to(Emission *e, Prefetches *prefetches, const Side *side, const char *name) {
     Builder *b = e->b;
     Prefetch *prefetch = &prefetches->list[prefetches->count++];
     *prefetch = (Prefetch){.from = *side, .count = 1};
-    const char *name = arena_format(b->arena, "%s_%s", side->buffer->name, suffix);
     prefetch->from.buffer = declare_pointer(b, name, side->buffer, side_offset(e, side));
     prefetch->from.base = 0;
     return prefetch;
@@ -125,10 +127,9 @@ static int row_repeats(const Emission *e) {
     return e->lines > 1 ? e->lines : e->rows > e->length ? 2 : 1;
 }
 
-static void point_to_rows(Emission *e, Prefetches *prefetches, const Side *side,
-                          const char *suffix) {
+static void point_to_rows(Emission *e, Prefetches *prefetches, const Side *side, const char *name) {
     const Tile *tile = &e->plan->tile;
-    Prefetch *prefetch = point_to(e, prefetches, side, suffix);
+    Prefetch *prefetch = point_to(e, prefetches, side, name);
     prefetch->count = row_repeats(e);
     prefetch->distance = e->lines > 1 ? side->coefficient[tile->line_dim]
                                       : (e->rows - e->length) * side->coefficient[tile->row_dim];
@@ -190,7 +191,7 @@ static void point_to_next_part(Emission *e, Prefetches *prefetches) {
         return;
     for (int s = 0; s < 2; s++)
         if (find_next_part(e, &e->plan->side[s], &next))
-            point_to(e, prefetches, &next, "next")->far = true;
+            point_to(e, prefetches, &next, next_name(e, &next))->far = true;
 }
 
 /* ---- Weights that are read once: while the tiles of one block of channels are multiplied, those
@@ -274,7 +275,7 @@ static void point_to_updated(Emission *e, Prefetches *prefetches) {
         if (tensor == NULL)
             continue;
         next.buffer = lower_buffer(plan->lowering, tensor);
-        point_to(e, prefetches, &next, "next")->lines = true;
+        point_to(e, prefetches, &next, next_name(e, &next))->lines = true;
     }
 }
 
@@ -290,13 +291,13 @@ Prefetches contraction_point_ahead(Emission *e, int from) {
     if (e->plan->tile.in_parts)
         point_to_next_part(e, &prefetches);
     if (find_next_vectors(e, from, &side))
-        point_to(e, &prefetches, &side, "next");
+        point_to(e, &prefetches, &side, next_name(e, &side));
     if (find_next_rows(e, &side))
-        point_to(e, &prefetches, &side, "next")->far = true;
+        point_to(e, &prefetches, &side, next_name(e, &side))->far = true;
     if (e->plan->tile.in_parts || !has_stepped_rows(e) || !e->plan->contraction->to_result)
         return prefetches;
     if (find_next_scalars(e, from, &side))
-        point_to_rows(e, &prefetches, &side, "next");
+        point_to_rows(e, &prefetches, &side, next_name(e, &side));
     point_to_results(e, &prefetches);
     return prefetches;
 }

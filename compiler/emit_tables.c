@@ -184,9 +184,12 @@ static void add_parameter_row(Text *line, const Tensor *tensor, const ParameterS
         elements *= spec->dims.extent[i];
         text_format(line, "%s%" PRId64, i > 0 ? ", " : "", spec->dims.extent[i]);
     }
-    text_format(line, "},\001%" PRId64 ",\001%" PRId64 ",\001%" PRId64 ",\001%" PRId64 ",\001%d,\001%s,\001",
+    text_format(line,
+                "},\001%" PRId64 ",\001%" PRId64 ",\001%" PRId64 ",\001%" PRId64
+                ",\001%d,\001%s,\001",
                 tensor->layout.blocked_axis == 0 ? tensor->layout.block : 1,
-                tensor->elements / tensor->extent[0], tensor->offset, elements, spec->role != PARAMETER_RUNNING, kinds[spec->initialiser.kind]);
+                tensor->elements / tensor->extent[0], tensor->offset, elements,
+                spec->role != PARAMETER_RUNNING, kinds[spec->initialiser.kind]);
     text_add_double(line, initial_number(spec));
     text_format(line, ",\001%s},", connections != NULL ? connections : "NULL");
 }

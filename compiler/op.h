@@ -130,8 +130,8 @@ typedef enum OpFlags {
     OP_READS_FLAT = 1 << 10,    /* reads x, and writes dx, as one vector in C order */
     OP_POSITIVE_PART = 1 << 15, /* RELU */
     OP_SELECTS = 1 << 16, /* each output is one of the inputs; can take over a RELU's derivative */
-    OP_PASSES_GRADIENT = 1 << 12,    /* dx is dy, for every input */
-    OP_KEEPS_ZERO = 1 << 17, /* channels that are 0, their parameters too, become and stay 0 */
+    OP_PASSES_GRADIENT = 1 << 12, /* dx is dy, for every input */
+    OP_KEEPS_ZERO = 1 << 17,      /* channels that are 0, their parameters too, become and stay 0 */
     OP_GRADIENTS_TOGETHER = 1 << 11, /* lower_data_gradient makes the parameters' gradients too */
     OP_UPDATES = 1 << 14 /* the weight's gradient can be handed to the optimizer: node->step */
 } OpFlags;

@@ -63,8 +63,8 @@ static void find_candidates(Padding *padding) {
     const Network *network = padding->graph->network;
     for (int i = 1; i < network->layer_count; i++) {
         const Layer *layer = network->layers[i];
-        padding->padded[i] = fills_vectors(padding, layer) && (mixes_channels(padding, layer) ||
-                                                               keeps_channels(padding, layer));
+        padding->padded[i] = fills_vectors(padding, layer) &&
+                             (mixes_channels(padding, layer) || keeps_channels(padding, layer));
     }
     for (int i = 0; i < network->head_count; i++)
         padding->padded[network->heads[i].layer->index] = false;

@@ -116,15 +116,20 @@ static bool contains_loop(const Block *block) {
     return false;
 }
 
-/* Shares just enough of the outer loops that every thread gets several parts. The innermost loop is
- * left alone: it is for vectors. */
-static int choose_collapse(const Stmt *loop, int threads) {
+#define LARGE_PART 16384 /* operations: a microsecond, beside which the indices cost nothing */
+
+/* Shares just enough of the outer loops that every thread gets several parts, and further ones as
+ * long as these parts are large: however long the outer loops are, so that layers of several sizes
+ * have one kernel. The innermost loop is left alone: it is for vectors. */
+static int choose_collapse(const Stmt *loop, const Builder *builder, int threads) {
     double trips, parts = constant_trips(loop, &trips) ? trips : 1;
     int collapse = 1;
     const Stmt *inner = loop;
-    while (collapse < MAX_COLLAPSE && parts < 16.0 * threads) {
+    while (collapse < MAX_COLLAPSE) {
         inner = perfectly_nested(loop, inner);
         if (inner == NULL || inner->unroll || !contains_loop(&inner->body))
+            break;
+        if (parts >= 16.0 * threads && block_work(&inner->body, builder).fixed < LARGE_PART)
             break;
         if (constant_trips(inner, &trips))
             parts *= trips;
@@ -149,7 +154,7 @@ static void parallel_block(Block *block, const Builder *builder, const LowerOpti
         Work work = block_work(&alone, builder);
         stmt->next = next;
         stmt->parallel = true;
-        stmt->collapse = choose_collapse(stmt, lower_threads(options));
+        stmt->collapse = choose_collapse(stmt, builder, lower_threads(options));
         stmt->parallel_work_per_example = work.per_example > 0;
         stmt->parallel_work = work.per_example > 0 ? work.per_example : work.fixed;
     }

@@ -154,8 +154,8 @@ static void bench_layers(Bench *bench, Timing *least, Problem *problem) {
     }
     bench->network->timing = timing;
     double begin = clock_seconds();
-    for (int run = 0; run < BENCH_MIN_RUNS ||
-                      (run < BENCH_MAX_RUNS && clock_seconds() - begin < BENCH_SECONDS);
+    for (int run = 0;
+         run < BENCH_MIN_RUNS || (run < BENCH_MAX_RUNS && clock_seconds() - begin < BENCH_SECONDS);
          run++) {
         memset(timing, 0, size);
         work(bench);

@@ -24,11 +24,11 @@ typedef struct ParameterInfo {
     const char *name; /* "conv1.weight" */
     int rank;
     long dims[MAX_TENSOR_RANK];
-    int block;           /* the first axis lies in blocks of so many, innermost (layout.h) */
-    size_t stored_row;   /* numbers per index of the first axis in memory */
-    size_t offset;       /* in Network.parameters, and in .gradients where trainable and kept */
-    size_t size;         /* the product of the dims */
-    int trainable;       /* 0: running statistics */
+    int block;         /* the first axis lies in blocks of so many, innermost (layout.h) */
+    size_t stored_row; /* numbers per index of the first axis in memory */
+    size_t offset;     /* in Network.parameters, and in .gradients where trainable and kept */
+    size_t size;       /* the product of the dims */
+    int trainable;     /* 0: running statistics */
     ParameterInitialiser initialiser;
     double a;
     const unsigned char *connections; /* [dims[0]*dims[1]], 0 where a connection table leaves the

@@ -24,12 +24,15 @@
 /* For gcc: with -std=c11 it would not contract a*b + c to one instruction; predictive commoning
  * would carry scalars from one iteration of a register tile to the next, which spills its sums; and
  * to jam two rounds of a loop over positions puts sums over them into memory. The other passes take
- * a quarter of the time of compilation and find nothing in kernels. */
+ * a third of the time of compilation and find nothing in kernels. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=fast", "no-predictive-commoning")
 #pragma GCC optimize("no-tree-pre", "no-gcse", "no-tree-vrp", "no-code-hoisting")
 #pragma GCC optimize("no-loop-unroll-and-jam", "no-unswitch-loops", "no-loop-interchange")
-#pragma GCC optimize("no-split-loops", "no-version-loops-for-strides")
+#pragma GCC optimize("no-split-loops", "no-version-loops-for-strides", "no-tree-loop-ivcanon")
+#pragma GCC optimize("no-tree-loop-distribution", "no-tree-loop-distribute-patterns")
+#pragma GCC optimize("no-tree-dominator-opts", "no-thread-jumps", "no-rerun-cse-after-loop")
+#pragma GCC optimize("no-gcse-after-reload")
 #if VECTOR_LENGTH > 1
 /* It only joins arguments in pairs where kernels hand them to threads. */
 #pragma GCC optimize("no-tree-slp-vectorize")
@@ -183,6 +186,11 @@ static void cross_entropy(int batch, const real *y, const int32_t *labels, doubl
 }
 /* cnnc:end kernels */
 
+/* These only call kernels, by the hundred. */
+#if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1")
+#endif
 /* cnnc:begin programs */
 static void forward(Network *network, int batch) {
     real *p = network->parameters, *a = network->arena;
@@ -212,6 +220,9 @@ static void backward_input(Network *network, int batch) {
                                   a + INPUT_GRADIENT);
 }
 /* cnnc:end programs */
+#if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* cnnc:begin info */
 static const NetworkInfo network_info = {
@@ -293,6 +304,9 @@ static const NetworkInfo network_info = {
 #include "command_info.c"
 #include "command_init.c"
 #include "command_predict.c"
+#include "data.c"
+#include "data_npy.c"
+#include "data_synthetic.c"
 #include "evaluate.c"
 #include "metrics.c"
 #include "npy.c"
@@ -312,10 +326,7 @@ static const NetworkInfo network_info = {
 #if defined(__OPTIMIZE__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
-#include "data.c"
 #include "data_idx.c"
-#include "data_npy.c"
-#include "data_synthetic.c"
 #include "inflate.c"
 #include "machine.c"
 

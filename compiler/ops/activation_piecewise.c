@@ -152,5 +152,5 @@ static Expr *hardswish_dx(Builder *b, const Layer *layer, Expr *x, Expr *dy) {
     return choose(b, greater(b, x, number(b, -3)), below, number(b, 0));
 }
 
-ACTIVATION(hardswish, OP_GRADIENT_READS_INPUT | OP_KEEPS_ZERO, .name = "HARDSWISH", .summary = "x*HARDSIGMOID(x)",
-           .samples = SAMPLES_OF("HARDSWISH"));
+ACTIVATION(hardswish, OP_GRADIENT_READS_INPUT | OP_KEEPS_ZERO, .name = "HARDSWISH",
+           .summary = "x*HARDSIGMOID(x)", .samples = SAMPLES_OF("HARDSWISH"));

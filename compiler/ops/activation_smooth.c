@@ -28,8 +28,8 @@ static Expr *tanh_dx(Builder *b, const Layer *layer, Expr *y, Expr *dy) {
     return times(b, dy, minus(b, number(b, 1), times(b, y, y)));
 }
 
-ACTIVATION(tanh, OP_GRADIENT_READS_OUTPUT | OP_KEEPS_ZERO, .name = "TANH", .summary = "hyperbolic tangent",
-           .samples = SAMPLES_OF("TANH"));
+ACTIVATION(tanh, OP_GRADIENT_READS_OUTPUT | OP_KEEPS_ZERO, .name = "TANH",
+           .summary = "hyperbolic tangent", .samples = SAMPLES_OF("TANH"));
 
 /* ---- ELU: x, or alpha(exp(x) - 1) where x < 0 (Clevert et al. 2016, eq. 15); there y' = y +
  * alpha. SELU is the same times lambda, with constants that keep mean 0 and variance 1 (Klambauer

@@ -367,8 +367,8 @@ static void bn_lower_data_gradient(Lowering *lowering, const Node *node) {
 const OpDef op_bn = {.name = "BN",
                      .aliases = "BATCHNORM",
                      .summary = "batch normalisation of each channel",
-                     .flags = OP_KEEPS_ZERO | OP_MODE | OP_GRADIENT_READS_INPUT | OP_GRADIENTS_TOGETHER |
-                              OP_READS_MOMENTS,
+                     .flags = OP_KEEPS_ZERO | OP_MODE | OP_GRADIENT_READS_INPUT |
+                              OP_GRADIENTS_TOGETHER | OP_READS_MOMENTS,
                      .attributes = bn_attributes,
                      .attribute_count = BN_ATTRIBUTES,
                      .infer = infer_like_input,

@@ -90,8 +90,8 @@ static unsigned char connections[16 * 4];
 
 #define ROWS(block, room)                                                                          \
     {                                                                                              \
-        {"a.weight", 4,       {16, 3, 25, 5},   block, 375 + (room), 0,                            \
-         WEIGHTS,    1,       INITIAL_GAUSSIAN, 1,     NULL},                                      \
+        {"a.weight", 4, {16, 3, 25, 5},   block, 375 + (room), 0,                                  \
+         WEIGHTS,    1, INITIAL_GAUSSIAN, 1,     NULL},                                            \
             {"b.weight", 2, {16, 4},         block, 4 + (room), PLACE_B,                           \
              64,         1, INITIAL_UNIFORM, 1,     connections},                                  \
             {"b.bias", 1, {16}, 1, 1, PLACE_BIAS, 16, 1, INITIAL_CONSTANT, 0, NULL}, {             \
