@@ -368,15 +368,21 @@ class Peak:
                        self.settings.threads)
 
 
+def children_seconds():
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def compile_deepest(settings):
-    """The C of ResNet-152's trainer: bytes, and the C compiler's CPU seconds on it."""
+    """The C of ResNet-152's trainer: bytes, and the C compiler's CPU seconds on it, the least of the
+    rounds."""
     source = settings.work / "resnet152.c"
     source.parent.mkdir(parents=True, exist_ok=True)
     execute([settings.cnnc, "-DDEPTH=152", "-o", source, ROOT / "examples" / "resnet.cnn"],
             BUILD_TIMEOUT)
-    before = os.times()
-    execute([settings.cc, *NATIVE, source, "-o", source.with_suffix(""), "-lm"], BUILD_TIMEOUT)
-    after = os.times()
-    return {"bytes": source.stat().st_size,
-            "compile_seconds": after.children_user - before.children_user
-            + after.children_system - before.children_system}
+    seconds = []
+    for _ in range(settings.rounds):
+        before = children_seconds()
+        execute([settings.cc, *NATIVE, source, "-o", source.with_suffix(""), "-lm"], BUILD_TIMEOUT)
+        seconds.append(children_seconds() - before)
+    return {"bytes": source.stat().st_size, "compile_seconds": min(seconds)}
