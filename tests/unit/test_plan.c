@@ -97,7 +97,8 @@ static void add_call(Fixture *f, ProgramId program, Tensor *result, Tensor *cons
 }
 
 static Plan *make_plan(Fixture *f, int64_t limit) {
-    const PlanOptions options = {.max_batch = BATCH, .shards = 1, .real_size = 4, .memory_limit = limit};
+    const PlanOptions options = {
+        .max_batch = BATCH, .shards = 1, .real_size = 4, .memory_limit = limit};
     kernels_share(f->kernels);
     return plan_memory(f->arena, &f->graph, f->kernels, &options, f->diagnostics);
 }
