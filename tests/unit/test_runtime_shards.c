@@ -10,9 +10,8 @@
 #include <cmocka.h>
 
 #define BATCH 64
-#define COUNT                                                                                      \
-    10000 /* parameters: several shares of the optimizer's loop, the last one not full             \
-           */
+/* Parameters: several shares of the optimizer's loop, the last one not full. */
+#define COUNT 10000
 
 static Problem problem;
 static int visits[BATCH], largest[BATCH];
