@@ -25,7 +25,8 @@ typedef struct ParameterInfo {
     int rank;
     long dims[MAX_TENSOR_RANK];
     int block;         /* the first axis lies in blocks of so many, innermost (layout.h) */
-    size_t stored_row; /* numbers per index of the first axis in memory */
+    size_t stored_row; /* numbers per index of the first axis in memory: more than the dims give
+                        * where channels are rounded up to whole vectors, with zeros */
     size_t offset;     /* in Network.parameters, and in .gradients where trainable and kept */
     size_t size;       /* the product of the dims */
     int trainable;     /* 0: running statistics */

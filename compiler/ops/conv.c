@@ -195,22 +195,6 @@ static void conv_cost(Counter *counter, const Layer *layer, Cost *cost) {
     cost->flops = count_times(counter, 2, cost->macs);
 }
 
-static void conv_forward(Lowering *lowering, const Node *node) {
-    convolution_forward(lowering, node, attribute_integer(node->layer, CONV_GROUPS));
-}
-
-static int64_t conv_tile_numbers(Lowering *lowering, const Node *node) {
-    return convolution_tile_numbers(lowering, node, attribute_integer(node->layer, CONV_GROUPS));
-}
-
-static void conv_parameter_gradient(Lowering *lowering, const Node *node) {
-    convolution_parameter_gradient(lowering, node, attribute_integer(node->layer, CONV_GROUPS));
-}
-
-static void conv_data_gradient(Lowering *lowering, const Node *node) {
-    convolution_data_gradient(lowering, node, attribute_integer(node->layer, CONV_GROUPS));
-}
-
 static const char *const conv_samples[] = {
     "input 2x5x6 net = CONV(3, 3x3, pad=1) - CONV(4, 3x2) - FC(3)",
     "input 3x7x8 net = CONV(4, 3x2, stride=2x3, pad=1x0) - CONV(3, 2x1, round=floor) - FC(3)",
@@ -239,8 +223,8 @@ const OpDef op_conv = {.name = "CONV",
                        .infer = conv_infer,
                        .parameters = conv_parameters,
                        .cost = conv_cost,
-                       .lower_forward = conv_forward,
-                       .tile_numbers = conv_tile_numbers,
-                       .lower_parameter_gradient = conv_parameter_gradient,
-                       .lower_data_gradient = conv_data_gradient,
+                       .lower_forward = convolution_forward,
+                       .tile_numbers = convolution_tile_numbers,
+                       .lower_parameter_gradient = convolution_parameter_gradient,
+                       .lower_data_gradient = convolution_data_gradient,
                        .samples = conv_samples};

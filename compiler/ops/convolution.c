@@ -43,7 +43,9 @@ static const char *letter_of(const Window *window, int axis, char kind) {
     return letters[3 - window->rank + axis];
 }
 
-static Convolution convolution_of(const Node *node, int64_t groups) {
+/* As many groups as the tensors have: those of a depthwise one may have been widened (pad.c). */
+static Convolution convolution_of(const Node *node) {
+    int64_t groups = node->x[0]->extent[0] / node->parameters[0]->extent[1];
     Convolution c = {.contraction = {.node = node},
                      .window = &node->layer->window,
                      .groups = groups,
@@ -140,8 +142,8 @@ static Operand weight_operand(const Convolution *c, Tensor *tensor) {
 }
 
 /* y as a contraction. */
-static Convolution forward_convolution(const Node *node, int64_t groups) {
-    Convolution c = convolution_of(node, groups);
+static Convolution forward_convolution(const Node *node) {
+    Convolution c = convolution_of(node);
     c.at.n = add_dimension(&c.contraction, "n", 0, false);
     add_group(&c);
     add_filter(&c, false);
@@ -157,25 +159,25 @@ static Convolution forward_convolution(const Node *node, int64_t groups) {
     return c;
 }
 
-void convolution_forward(Lowering *lowering, const Node *node, int64_t groups) {
+void convolution_forward(Lowering *lowering, const Node *node) {
     if (winograd_lower(lowering, node, WINOGRAD_FORWARD))
         return;
-    const Convolution c = forward_convolution(node, groups);
+    const Convolution c = forward_convolution(node);
     lower_contraction(lowering, &c.contraction);
 }
 
-int64_t convolution_tile_numbers(Lowering *lowering, const Node *node, int64_t groups) {
+int64_t convolution_tile_numbers(Lowering *lowering, const Node *node) {
     int64_t numbers;
     if (winograd_tile_numbers(lowering, node, &numbers))
         return numbers;
-    const Convolution c = forward_convolution(node, groups);
+    const Convolution c = forward_convolution(node);
     return contraction_tile_numbers(lowering, &c.contraction);
 }
 
-void convolution_parameter_gradient(Lowering *lowering, const Node *node, int64_t groups) {
+void convolution_parameter_gradient(Lowering *lowering, const Node *node) {
     if (winograd_lower(lowering, node, WINOGRAD_WEIGHT_GRADIENT))
         return;
-    Convolution c = convolution_of(node, groups);
+    Convolution c = convolution_of(node);
     add_group(&c);
     add_filter(&c, false);
     add_channel(&c, false);
@@ -233,8 +235,8 @@ static Phase phase_of(const Window *window, int axis, int64_t first) {
 
 /* dx at the positions of the given phases. Taps are counted from the last one, so that dy is read
  * forwards: backwards cost a seventh of the peak where a cache line holds two positions. */
-static void lower_phase(Lowering *lowering, const Node *node, int64_t groups, const Phase *phases) {
-    Convolution c = convolution_of(node, groups);
+static void lower_phase(Lowering *lowering, const Node *node, const Phase *phases) {
+    Convolution c = convolution_of(node);
     c.at.n = add_dimension(&c.contraction, "n", 0, false);
     add_group(&c);
     add_channel(&c, false);
@@ -295,17 +297,16 @@ static void lower_uncovered_rest(Lowering *lowering, const Node *node, int axis,
 }
 
 /* All combinations of the axes' phases from `axis` on. */
-static void lower_phases(Lowering *lowering, const Node *node, int64_t groups, int axis,
-                         Phase *phases) {
+static void lower_phases(Lowering *lowering, const Node *node, int axis, Phase *phases) {
     const Window *window = &node->layer->window;
     if (axis == window->rank) {
-        lower_phase(lowering, node, groups, phases);
+        lower_phase(lowering, node, phases);
         return;
     }
     for (int64_t first = 0; first < window->stride[axis] && first < window->input[axis]; first++) {
         phases[axis] = phase_of(window, axis, first);
         if (phases[axis].taps > 0)
-            lower_phases(lowering, node, groups, axis + 1, phases);
+            lower_phases(lowering, node, axis + 1, phases);
         else
             lower_uncovered_rest(lowering, node, axis + 1, phases);
     }
@@ -313,18 +314,18 @@ static void lower_phases(Lowering *lowering, const Node *node, int64_t groups, i
 
 /* In a blocked layout every remainder of the positions by the stride is a contraction of its own,
  * without the zeros between the elements of dy. */
-void convolution_data_gradient(Lowering *lowering, const Node *node, int64_t groups) {
+void convolution_data_gradient(Lowering *lowering, const Node *node) {
     const Window *window = &node->layer->window;
     Phase phases[3];
     if (winograd_lower(lowering, node, WINOGRAD_DATA_GRADIENT))
         return;
     if (node->dx->layout.blocked_axis >= 0 && node->dy->layout.blocked_axis >= 0) {
-        lower_phases(lowering, node, groups, 0, phases);
+        lower_phases(lowering, node, 0, phases);
         return;
     }
     for (int i = 0; i < window->rank; i++)
         phases[i] = whole_axis(window, i);
-    lower_phase(lowering, node, groups, phases);
+    lower_phase(lowering, node, phases);
 }
 
 int convolution_parameters(Counter *counter, const Layer *layer, int64_t filters, int64_t inputs,

@@ -11,10 +11,10 @@
 #include "../window.h"
 
 /* Parameters in the order weight, bias; the window is the layer's. */
-void convolution_forward(Lowering *lowering, const Node *node, int64_t groups);
-int64_t convolution_tile_numbers(Lowering *lowering, const Node *node, int64_t groups);
-void convolution_parameter_gradient(Lowering *lowering, const Node *node, int64_t groups);
-void convolution_data_gradient(Lowering *lowering, const Node *node, int64_t groups);
+void convolution_forward(Lowering *lowering, const Node *node);
+int64_t convolution_tile_numbers(Lowering *lowering, const Node *node);
+void convolution_parameter_gradient(Lowering *lowering, const Node *node);
+void convolution_data_gradient(Lowering *lowering, const Node *node);
 
 /* The specs of weight and, where `bias`, of bias: `filters` per layer, `inputs` channels for each.
  * Returns how many. */

@@ -68,27 +68,6 @@ static void dwconv_cost(Counter *counter, const Layer *layer, Cost *cost) {
     cost->flops = count_times(counter, 2, cost->macs);
 }
 
-/* Those of the tensors, which pad.c may have widened. */
-static int64_t groups_of(const Node *node) {
-    return node->x[0]->extent[0];
-}
-
-static void dwconv_forward(Lowering *lowering, const Node *node) {
-    convolution_forward(lowering, node, groups_of(node));
-}
-
-static int64_t dwconv_tile_numbers(Lowering *lowering, const Node *node) {
-    return convolution_tile_numbers(lowering, node, groups_of(node));
-}
-
-static void dwconv_parameter_gradient(Lowering *lowering, const Node *node) {
-    convolution_parameter_gradient(lowering, node, groups_of(node));
-}
-
-static void dwconv_data_gradient(Lowering *lowering, const Node *node) {
-    convolution_data_gradient(lowering, node, groups_of(node));
-}
-
 static const char *const dwconv_samples[] = {
     "input 2x5x6 net = CONV(3, 2x2) - DWCONV(3x3, pad=1) - FC(3)",
     "input 3x6x7 net = CONV(3, 1x1) - DWCONV(3x3, multiplier=2, stride=2, round=floor) - FC(3)",
@@ -104,8 +83,8 @@ const OpDef op_dwconv = {.name = "DWCONV",
                          .infer = dwconv_infer,
                          .parameters = dwconv_parameters,
                          .cost = dwconv_cost,
-                         .lower_forward = dwconv_forward,
-                         .tile_numbers = dwconv_tile_numbers,
-                         .lower_parameter_gradient = dwconv_parameter_gradient,
-                         .lower_data_gradient = dwconv_data_gradient,
+                         .lower_forward = convolution_forward,
+                         .tile_numbers = convolution_tile_numbers,
+                         .lower_parameter_gradient = convolution_parameter_gradient,
+                         .lower_data_gradient = convolution_data_gradient,
                          .samples = dwconv_samples};

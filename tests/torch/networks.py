@@ -146,6 +146,7 @@ class Padded(Numbered):
         self.add("dwconv", nn.Conv2d(23, 23, 3, padding=1, groups=23))
         self.add("prelu", nn.PReLU())
         self.conv(23, 13, 3, 2, 1)
+        self.conv(13, 13, 3, padding=1, groups=13)
         self.conv(13, 29, 3, padding=1, bias=False)
         self.conv(29, 15, 1)
         self.add("bn", nn.BatchNorm2d(14))
@@ -156,9 +157,9 @@ class Padded(Numbered):
         x = self.bn1(self.conv1(x)).tanh()
         x = x + F.silu(self.conv2(x))
         x = F.max_pool2d(self.conv3(x).relu(), 2)
-        x = F.leaky_relu(self.conv4(self.prelu1(self.dwconv1(x))), 0.2)
-        x = F.avg_pool2d(self.bn2(self.conv5(x)).tanh(), 2)
-        return self.fc1(F.gelu(self.conv6(x)).mean((2, 3)))
+        x = F.leaky_relu(self.conv5(self.conv4(self.prelu1(self.dwconv1(x)))), 0.2)
+        x = F.avg_pool2d(self.bn2(self.conv6(x)).tanh(), 2)
+        return self.fc1(F.gelu(self.conv7(x)).mean((2, 3)))
 
 
 def lenet5(third):
