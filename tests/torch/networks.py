@@ -144,7 +144,7 @@ class Padded(Numbered):
         self.conv(14, 14, 3, padding=1)
         self.conv(14, 23, 5, padding=2)
         self.add("dwconv", nn.Conv2d(23, 23, 3, padding=1, groups=23))
-        self.add("prelu", nn.PReLU())
+        self.add("prelu", nn.PReLU(23))
         self.conv(23, 13, 3, 2, 1)
         self.conv(13, 13, 3, padding=1, groups=13)
         self.conv(13, 29, 3, padding=1, bias=False)
