@@ -84,6 +84,24 @@ static void follow(Arena *arena, Group *group, Node *node) {
     group->nodes[group->count++] = node;
 }
 
+static const Node *training_twin(const Program *training, const Node *node) {
+    for (int i = 0; i < training->count; i++)
+        if (training->nodes[i]->layer == node->layer)
+            return training->nodes[i];
+    return NULL;
+}
+
+void fuse_evaluation_as_training(Graph *graph) {
+    const Program *evaluation = &graph->programs[PROGRAM_FORWARD];
+    for (int i = 0; i < evaluation->count; i++) {
+        Node *node = evaluation->nodes[i];
+        if (!node_is_elementwise(node))
+            continue;
+        const Node *twin = training_twin(&graph->programs[PROGRAM_FORWARD_TRAINING], node);
+        node->leads |= twin && !node_is_elementwise(twin);
+    }
+}
+
 GroupList fuse_program(Arena *arena, const Program *program, bool enabled) {
     GroupList list = {0, ARENA_ARRAY(arena, Group *, (size_t)program->count + 1)};
     for (int i = 0; i < program->count; i++) {

@@ -187,6 +187,8 @@ static void dump_groups(const Compilation *compilation) {
 static bool fuse(Compilation *compilation) {
     bool enabled = option_pass_enabled(compilation->options, PASS_FUSE);
     bool measured = compilation->trial && compilation->tuning; /* layer by layer */
+    if (enabled)
+        fuse_evaluation_as_training(compilation->graph);
     for (int i = 0; i < PROGRAM_COUNT; i++) {
         compilation->groups[i] =
             fuse_program(compilation->arena, &compilation->graph->programs[i], enabled);
@@ -194,9 +196,10 @@ static bool fuse(Compilation *compilation) {
             fuse_windows(compilation->arena, compilation->graph, &compilation->groups[i],
                          &compilation->lowering);
     }
-    if (enabled && !measured)
-        fuse_moments(compilation->arena, compilation->graph,
-                     &compilation->groups[PROGRAM_FORWARD_TRAINING], &compilation->lowering);
+    if (enabled && !measured && !compilation->options->infer_only)
+        for (int i = 0; i < PROGRAM_COUNT; i++)
+            fuse_moments(compilation->arena, compilation->graph, &compilation->groups[i],
+                         &compilation->lowering);
     if (dump_wanted(compilation, "fuse"))
         dump_groups(compilation);
     return true;
