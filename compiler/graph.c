@@ -107,6 +107,13 @@ int node_tensor_capacity(const Node *node) {
     return node->input_count + 2 * MAX_PARAMETERS + MAX_PREPARED + MAX_SAVED + 16;
 }
 
+/* What the gradient of pooling is made of. */
+static void add_window_reads(TensorList *list, const Node *pooling) {
+    list_add(list, pooling->dy);
+    list_add(list, pooling->saved[0]);
+    list_add(list, pooling->through_positive ? pooling->y : NULL);
+}
+
 /* A data gradient reads x and y only where its op says so; the rest read what they are given. */
 int node_reads(const Node *node, Tensor **tensors, int capacity) {
     TensorList list = {tensors, 0, capacity};
@@ -126,7 +133,10 @@ int node_reads(const Node *node, Tensor **tensors, int capacity) {
     list_add(&list, node->connections);
     if (node->op->flags & OP_READS_MOMENTS)
         list_add(&list, node->moments);
-    list_add(&list, node->dy);
+    if (node->dy_windows)
+        add_window_reads(&list, node->dy_windows);
+    else
+        list_add(&list, node->dy);
     if (node->accumulate)
         list_add(&list, node->dx);
     for (int i = 0; i < MAX_PARAMETERS && node->role == NODE_UPDATE; i++)
@@ -149,6 +159,7 @@ int node_writes(const Node *node, Tensor **tensors, int capacity) {
     for (int i = 0; i < MAX_PARAMETERS; i++)
         list_add(&list, node->parameter_gradients[i]);
     list_add(&list, node->losses);
+    list_add(&list, node->dy_windows ? node->dy : NULL);
     return list.count;
 }
 

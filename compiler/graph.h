@@ -110,6 +110,9 @@ struct Node {
     NodeCondition condition;
     /* Gradients. */
     Tensor *dy;
+    /* The data gradient of pooling that dy comes from, where this node makes dy by the way, window
+     * by window (fuse_window_gradients.h); else NULL. */
+    const Node *dy_windows;
     Tensor *dx;            /* of x[input] */
     int input;             /* the data gradient is that of this input */
     bool through_positive; /* OP_SELECTS: dy counts where y > 0 only (simplify.c) */

@@ -164,6 +164,9 @@ static void add_node(Naming *naming, LayerKeys *layers, const Node *node) {
                               node->step,
                               node->moments};
     add_tensors(naming, others, (int)(sizeof others / sizeof others[0]));
+    add_number(key, node->dy_windows != NULL);
+    if (node->dy_windows)
+        add_node(naming, layers, node->dy_windows);
 }
 
 GroupKey *group_key(Arena *arena, LayerKeys *layers, const Group *group) {

@@ -135,6 +135,10 @@ static const char *name_group(Arena *arena, const Group *group, bool shapes) {
             add_output_shape(&name, first);
         text_add(&name, role_suffix(first->role));
         text_add(&name, first->step != NULL ? "_and_update" : "");
+        if (first->dy_windows) {
+            text_add(&name, "_with_");
+            add_kind(&name, first->dy_windows);
+        }
         for (int i = 1; i < group->count; i++) {
             text_add(&name, i == 1 ? "_through_" : "_");
             add_kind(&name, group->nodes[i]);
@@ -159,6 +163,8 @@ const char *group_layers(Arena *arena, const Group *group) {
         text_add(&names, node->layer->name);
         if (node->role == NODE_PREPARE && node->last_layer != node->layer)
             text_format(&names, " ... %s", node->last_layer->name);
+        if (node->dy_windows)
+            text_format(&names, " with data gradient of %s", node->dy_windows->layer->name);
     }
     return names.bytes;
 }

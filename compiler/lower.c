@@ -283,6 +283,8 @@ static void clear_halos(Lowering *lowering) {
         bool kept = i == group->count - 1 || node->stored;
         if (result && kept && !node->accumulate && !is_in_place(lowering, i))
             clear_halo(lowering, tensor_storage(result));
+        if (node->dy_windows)
+            clear_halo(lowering, tensor_storage(node->dy));
     }
 }
 

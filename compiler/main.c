@@ -8,6 +8,7 @@
 #include "fold.h"
 #include "fuse.h"
 #include "fuse_moments.h"
+#include "fuse_window_gradients.h"
 #include "fuse_windows.h"
 #include "inplace.h"
 #include "layout.h"
@@ -196,6 +197,9 @@ static bool fuse(Compilation *compilation) {
             fuse_windows(compilation->arena, compilation->graph, &compilation->groups[i],
                          &compilation->lowering);
     }
+    if (enabled && !measured)
+        fuse_window_gradients(compilation->arena, compilation->graph,
+                              &compilation->groups[PROGRAM_BACKWARD], &compilation->lowering);
     if (enabled && !measured && !compilation->options->infer_only)
         for (int i = 0; i < PROGRAM_COUNT; i++)
             fuse_moments(compilation->arena, compilation->graph, &compilation->groups[i],

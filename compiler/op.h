@@ -184,6 +184,10 @@ typedef struct OpDef {
      * NULL: never. */
     void (*lower_window)(Lowering *lowering, const Node *node, Expr *const *output, Expr *block,
                          const WindowElements *elements);
+    /* One window of a data gradient, by whole vectors: a node that reads them makes them in passing
+     * (fuse_window_gradients.h); as above. NULL: never. */
+    void (*lower_window_gradient)(Lowering *lowering, const Node *node, Expr *const *output,
+                                  Expr *block);
     /* How many numbers of a channel each of the tiles has in which lower_forward makes the map, if
      * it can gather their moments (Node.moments); 0, or NULL: it cannot. */
     int64_t (*tile_numbers)(Lowering *lowering, const Node *node);

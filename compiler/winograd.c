@@ -423,13 +423,21 @@ void winograd_emit_convolution(WinogradEmission *e) {
     winograd_close_portions(e);
 }
 
-bool winograd_takes_windows(Lowering *lowering, const Node *node, const Window *window) {
+static bool windows_tile(Lowering *lowering, const Node *node, WinogradKind kind,
+                         const Window *window) {
     WinogradPlan plan;
-    if (node->role != NODE_FORWARD || !(node->op->flags & OP_CONVOLUTION) ||
-        !winograd_tuned(lowering, node, WINOGRAD_FORWARD, &plan))
-        return false;
-    return window->rank == 2 && plan.step % window->kernel[0] == 0 &&
+    return (node->op->flags & OP_CONVOLUTION) && window->rank == 2 &&
+           winograd_tuned(lowering, node, kind, &plan) && plan.step % window->kernel[0] == 0 &&
            plan.step % window->kernel[1] == 0;
+}
+
+bool winograd_takes_windows(Lowering *lowering, const Node *node, const Window *window) {
+    return node->role == NODE_FORWARD && windows_tile(lowering, node, WINOGRAD_FORWARD, window);
+}
+
+bool winograd_takes_window_gradient(Lowering *lowering, const Node *node, const Window *window) {
+    return node->role == NODE_PARAMETER_GRADIENT &&
+           windows_tile(lowering, node, WINOGRAD_WEIGHT_GRADIENT, window);
 }
 
 bool winograd_tile_numbers(Lowering *lowering, const Node *node, int64_t *numbers) {

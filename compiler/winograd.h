@@ -23,6 +23,10 @@ bool winograd_lower(Lowering *lowering, const Node *node, WinogradKind kind);
  * a node that reads them (lower_window_node). */
 bool winograd_takes_windows(Lowering *lowering, const Node *node, const Window *window);
 
+/* Whether it does so for a weight gradient, in tiles of dy that windows tile, so that it could make
+ * these in passing (Node.dy_windows). */
+bool winograd_takes_window_gradient(Lowering *lowering, const Node *node, const Window *window);
+
 /* Whether it does so for a forward node; then sets OpDef.tile_numbers. */
 bool winograd_tile_numbers(Lowering *lowering, const Node *node, int64_t *numbers);
 

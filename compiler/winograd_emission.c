@@ -339,6 +339,8 @@ void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
     c.to = declare(b, "to", TYPE_INDEX,
                    plus(b, winograd_slab_offset(e, &to, cut->blocks), scaled(b, i, plan->length)));
     prefetch_tile(&c, &place, block);
+    if (plan->node->dy_windows && cut->tensor == plan->node->dy)
+        winograd_make_windows(e, cut, &place, block);
     cut_tile(&c, &place, sum);
     close_blocks(b, 1);
     if (sum)

@@ -84,6 +84,9 @@ typedef struct WinogradCut {
     Buffer *sums; /* each slab's of the elements, [slab of the batch][channel]; NULL: not wanted */
 } WinogradCut;
 void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut);
+/* Makes the windows of Node.dy_windows that are a tile of dy (winograd_windows.c). */
+void winograd_make_windows(WinogradEmission *e, const WinogradCut *cut, const TilePlace *place,
+                           Expr *block);
 
 /* While tiles are multiplied memory rests: each of `units` register tiles asks for its share of
  * what some tiles of the next portion need. */

@@ -279,6 +279,33 @@ RUNTIME_INLINE void vector_moments(real *to, const real *from, int count, int st
 
 #define VECTOR_MOMENTS(to, from, count, step) vector_moments(&(to), &(from), count, step)
 
+#if VECTOR_LENGTH > 1
+/* The gradient of a window of maximum pooling, height x width vectors whose rows are `row` reals
+ * apart: of each lane of dy to the element whose number, in scan order, is in `places`, and 0 to
+ * the others; where there is an y, only if that is positive. */
+RUNTIME_INLINE void vector_hand_back(real *to, int row, int height, int width,
+                                     const unsigned char *places, const real *dy, const real *y) {
+    typedef __typeof__((vector){0} > (vector){0}) Bits;
+    typedef unsigned char Bytes __attribute__((vector_size(VECTOR_LENGTH), aligned(1), may_alias));
+    const Bits place = __builtin_convertvector(*(const Bytes *)places, Bits);
+    Bits gradient = (Bits)VECTOR_LOAD(dy);
+    if (y != NULL) {
+        gradient &= VECTOR_LOAD(y) > VECTOR_ZERO;
+    }
+    for (int i = 0; i < height; i++) {
+        for (int j = 0; j < width; j++) {
+            const Bits here = place == i * width + j;
+            VECTOR_STORE(to + i * row + j * VECTOR_LENGTH, (vector)(gradient & here));
+        }
+    }
+}
+
+#define VECTOR_HAND_BACK(to, row, height, width, places, dy)                                       \
+    vector_hand_back(&(to), row, height, width, &(places), &(dy), NULL)
+#define VECTOR_HAND_BACK_POSITIVE(to, row, height, width, places, dy, y)                           \
+    vector_hand_back(&(to), row, height, width, &(places), &(dy), &(y))
+#endif
+
 #define VECTOR_TRANSPOSE(to, to_step, from, from_step)                                             \
     vector_transpose(&(to), to_step, &(from), from_step)
 

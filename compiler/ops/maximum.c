@@ -353,6 +353,34 @@ static Expr *window_gradient(Maximum *m) {
     return choose(b, greater(b, y, number(b, 0)), dy, number(b, 0));
 }
 
+void maximum_pooling_window_gradient(Lowering *lowering, const Node *node, Expr *const *output,
+                                     Expr *block) {
+    Builder *b = lowering->builder;
+    const int64_t *kernel = node->layer->window.kernel;
+    const Layout *layout = &node->dx->layout;
+    Expr *index[MAX_AXES], *input[MAX_AXES];
+    memcpy(index, output, sizeof index);
+    index[AXIS_CHANNEL] = blocked_index(b, block, integer(b, 0), layout->block);
+    memcpy(input, index, sizeof input);
+    for (int axis = 0; axis < 2; axis++)
+        input[AXIS_SPACE + axis] = times(b, index[AXIS_SPACE + axis], integer(b, kernel[axis]));
+    int64_t row = (node->dx->extent[2] + layout->before[2] + layout->after[2]) * layout->block;
+    Expr *arguments[7] = {tensor_load(lowering, node->dx, input),
+                          integer(b, row),
+                          integer(b, kernel[0]),
+                          integer(b, kernel[1]),
+                          tensor_load(lowering, node->saved[0], index),
+                          tensor_load(lowering, node->dy, index)};
+    if (node->through_positive)
+        arguments[6] = tensor_load(lowering, node->y, index);
+    Expr *hand_back = node->through_positive
+                          ? call(b, TYPE_VECTOR, "VECTOR_HAND_BACK_POSITIVE", 7, arguments)
+                          : call(b, TYPE_VECTOR, "VECTOR_HAND_BACK", 6, arguments);
+    hand_back->integer = pooling_taps(&node->layer->window) * layout->block;
+    call_statement(b, hand_back);
+    lower_buffer(lowering, node->dx)->written = true;
+}
+
 /* What a row of windows, along the last axis, hands back, and a row of dx that collects it; all are
  * arrays of columns and lanes. The numbers are converted a row ahead: a vector that is read from
  * what short ones have just stored stalls. Each element of the windows has a loop over lanes of its

@@ -30,5 +30,6 @@ const OpDef op_maxpool = {.name = "MAXPOOL",
                           .saved = maximum_pooling_saved,
                           .lower_forward = maximum_pooling_forward,
                           .lower_window = maximum_pooling_window,
+                          .lower_window_gradient = maximum_pooling_window_gradient,
                           .lower_data_gradient = maximum_pooling_data_gradient,
                           .samples = maxpool_samples};

@@ -81,5 +81,7 @@ void maximum_pooling_forward(Lowering *lowering, const Node *node);
 void maximum_pooling_window(Lowering *lowering, const Node *node, Expr *const *output, Expr *block,
                             const WindowElements *elements);
 void maximum_pooling_data_gradient(Lowering *lowering, const Node *node);
+void maximum_pooling_window_gradient(Lowering *lowering, const Node *node, Expr *const *output,
+                                     Expr *block);
 
 #endif

@@ -1,0 +1,78 @@
+#include "fuse_window_gradients.h"
+#include "ops/pooling.h"
+#include "winograd.h"
+
+static bool is_blocked(const Tensor *tensor) {
+    return tensor->layout.blocked_axis == 0 && tensor->layout.block > 1;
+}
+
+/* Whether the group is the gradient of pooling alone, in windows that tile what it makes. */
+static bool is_candidate(const Group *group) {
+    const Node *node = group->nodes[0];
+    if (group->count != 1 || node->role != NODE_DATA_GRADIENT || node->accumulate ||
+        node->op->lower_window_gradient == NULL || node->saved[0] == NULL)
+        return false;
+    const Window *window = &node->layer->window;
+    return node->dx->view_of == NULL && is_blocked(node->dx) && is_blocked(node->dy) &&
+           is_blocked(node->y) && window->rank == 2 && pooling_tiles_input(window) &&
+           pooling_taps(window) <= POOLING_UNROLLED;
+}
+
+static bool reads(Arena *arena, const Group *group, const Tensor *storage) {
+    for (int k = 0; k < group->count; k++) {
+        int capacity = node_tensor_capacity(group->nodes[k]);
+        Tensor **tensors = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
+        int count = node_reads(group->nodes[k], tensors, capacity);
+        for (int i = 0; i < count; i++)
+            if (tensor_storage(tensors[i]) == storage)
+                return true;
+    }
+    return false;
+}
+
+/* The first of the groups from `begin` on that reads what the pooling makes, or NULL. */
+static const Group *first_reader(Arena *arena, const GroupList *list, int begin,
+                                 const Node *pooling) {
+    for (int i = begin; i < list->count; i++)
+        if (reads(arena, list->groups[i], pooling->dx))
+            return list->groups[i];
+    return NULL;
+}
+
+static bool can_make(const Group *group, const Node *pooling, Lowering lowering) {
+    const Node *node = group->nodes[0];
+    lowering.group = group;
+    return node->dy && tensor_storage(node->dy) == pooling->dx &&
+           tensor_same_extents(node->dy, pooling->dx) && node->x[0] != pooling->y &&
+           winograd_takes_window_gradient(&lowering, node, &pooling->layer->window);
+}
+
+static void read_until(Tensor *tensor, int position) {
+    Tensor *storage = tensor_storage(tensor);
+    if (storage->last_reader < position)
+        storage->last_reader = position;
+}
+
+static void make_in_passing(Node *node, const Node *pooling) {
+    node->dy_windows = pooling;
+    read_until(pooling->dy, node->position);
+    read_until(pooling->y, node->position);
+    read_until(pooling->saved[0], node->position);
+}
+
+void fuse_window_gradients(Arena *arena, const Graph *graph, GroupList *list,
+                           const LowerOptions *options) {
+    const Lowering lowering = {.arena = arena, .options = options, .graph = graph};
+    int count = 0;
+    for (int i = 0; i < list->count; i++) {
+        Group *group = list->groups[i];
+        const Node *pooling = group->nodes[0];
+        const Group *reader =
+            is_candidate(group) ? first_reader(arena, list, i + 1, pooling) : NULL;
+        if (reader && can_make(reader, pooling, lowering))
+            make_in_passing(reader->nodes[0], pooling);
+        else
+            list->groups[count++] = group;
+    }
+    list->count = count;
+}
