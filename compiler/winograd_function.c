@@ -51,7 +51,8 @@ static Expr *vector_offset(Builder *b, Vectors *vectors, Expr *row, Expr *column
 /* half = matrix * X */
 static void first_half(Builder *b, const RationalMatrix *matrix, Vectors *from, Buffer *half) {
     Expr *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
-    Expr *column = open_loop(b, LOOP_SERIAL, "j", matrix->columns);
+    int opened = 0;
+    Expr *column = open_unrolled(b, "j", matrix->columns, &opened);
     for (int row = 0; row < matrix->columns; row++) {
         Expr *offset = vector_offset(b, from, integer(b, row), column);
         x[row] = declare(b, "x", TYPE_VECTOR, winograd_load_vector(b, &from->buffer, 1, &offset));
@@ -61,13 +62,14 @@ static void first_half(Builder *b, const RationalMatrix *matrix, Vectors *from, 
         Expr *place[2] = {integer(b, row), column};
         store_at(b, half, 2, place, y[row], false);
     }
-    close_blocks(b, 1);
+    close_blocks(b, opened);
 }
 
 /* Y = half * matrix^T */
 static void second_half(Builder *b, const RationalMatrix *matrix, Buffer *half, Vectors *to) {
     Expr *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
-    Expr *row = open_loop(b, LOOP_SERIAL, "i", matrix->rows);
+    int opened = 0;
+    Expr *row = open_unrolled(b, "i", matrix->rows, &opened);
     for (int column = 0; column < matrix->columns; column++) {
         Expr *place[2] = {row, integer(b, column)};
         x[column] = declare(b, "x", TYPE_VECTOR, load_at(b, half, 2, place));
@@ -77,7 +79,7 @@ static void second_half(Builder *b, const RationalMatrix *matrix, Buffer *half, 
         Expr *offset = vector_offset(b, to, row, integer(b, column));
         store_at(b, &to->buffer, 1, &offset, y[column], false);
     }
-    close_blocks(b, 1);
+    close_blocks(b, opened);
 }
 
 /* Matrices of one purpose and size are equal. */

@@ -32,7 +32,7 @@
 #pragma GCC optimize("no-split-loops", "no-version-loops-for-strides", "no-tree-loop-ivcanon")
 #pragma GCC optimize("no-tree-loop-distribution", "no-tree-loop-distribute-patterns")
 #pragma GCC optimize("no-tree-dominator-opts", "no-thread-jumps", "no-rerun-cse-after-loop")
-#pragma GCC optimize("no-gcse-after-reload")
+#pragma GCC optimize("no-gcse-after-reload", "no-tree-ccp")
 #if VECTOR_LENGTH > 1
 /* It only joins arguments in pairs where kernels hand them to threads. */
 #pragma GCC optimize("no-tree-slp-vectorize")
