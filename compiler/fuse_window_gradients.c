@@ -18,11 +18,16 @@ static bool is_candidate(const Group *group) {
            pooling_taps(window) <= POOLING_UNROLLED;
 }
 
-static bool reads(Arena *arena, const Group *group, const Tensor *storage) {
+typedef int TensorsOf(const Node *node, Tensor **tensors, int capacity);
+
+/* Whether the storage is among the tensors of the group's nodes that node_reads or node_writes
+ * lists. */
+static bool lists_storage(Arena *arena, const Group *group, TensorsOf *list, Tensor *tensor) {
+    const Tensor *storage = tensor_storage(tensor);
     for (int k = 0; k < group->count; k++) {
         int capacity = node_tensor_capacity(group->nodes[k]);
         Tensor **tensors = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
-        int count = node_reads(group->nodes[k], tensors, capacity);
+        int count = list(group->nodes[k], tensors, capacity);
         for (int i = 0; i < count; i++)
             if (tensor_storage(tensors[i]) == storage)
                 return true;
@@ -30,12 +35,20 @@ static bool reads(Arena *arena, const Group *group, const Tensor *storage) {
     return false;
 }
 
-/* The first of the groups from `begin` on that reads what the pooling makes, or NULL. */
+/* The first of the groups from `begin` on that reads what the pooling makes; NULL if there is none,
+ * or one before it writes what that is made of: gradients share memory, and later ones add to it.
+ */
 static const Group *first_reader(Arena *arena, const GroupList *list, int begin,
                                  const Node *pooling) {
-    for (int i = begin; i < list->count; i++)
-        if (reads(arena, list->groups[i], pooling->dx))
-            return list->groups[i];
+    for (int i = begin; i < list->count; i++) {
+        const Group *group = list->groups[i];
+        if (lists_storage(arena, group, node_reads, pooling->dx))
+            return group;
+        if (lists_storage(arena, group, node_writes, pooling->dy) ||
+            lists_storage(arena, group, node_writes, pooling->y) ||
+            lists_storage(arena, group, node_writes, pooling->saved[0]))
+            return NULL;
+    }
     return NULL;
 }
 
