@@ -14,8 +14,8 @@ static bool is_candidate(const Group *group) {
         return false;
     const Window *window = &node->layer->window;
     return node->dx->view_of == NULL && is_blocked(node->dx) && is_blocked(node->dy) &&
-           is_blocked(node->y) && window->rank == 2 && pooling_tiles_input(window) &&
-           pooling_taps(window) <= POOLING_UNROLLED;
+           is_blocked(node->y) && is_blocked(node->saved[0]) && window->rank == 2 &&
+           pooling_tiles_input(window) && pooling_taps(window) <= POOLING_UNROLLED;
 }
 
 typedef int TensorsOf(const Node *node, Tensor **tensors, int capacity);
@@ -35,28 +35,27 @@ static bool lists_storage(Arena *arena, const Group *group, TensorsOf *list, Ten
     return false;
 }
 
-/* The first of the groups from `begin` on that reads what the pooling makes; NULL if there is none,
+/* The first of the groups from `begin` on that reads what the pooling makes; -1 if there is none,
  * or one before it writes what that is made of: gradients share memory, and later ones add to it.
  */
-static const Group *first_reader(Arena *arena, const GroupList *list, int begin,
-                                 const Node *pooling) {
+static int first_reader(Arena *arena, const GroupList *list, int begin, const Node *pooling) {
     for (int i = begin; i < list->count; i++) {
         const Group *group = list->groups[i];
         if (lists_storage(arena, group, node_reads, pooling->dx))
-            return group;
+            return i;
         if (lists_storage(arena, group, node_writes, pooling->dy) ||
             lists_storage(arena, group, node_writes, pooling->y) ||
             lists_storage(arena, group, node_writes, pooling->saved[0]))
-            return NULL;
+            return -1;
     }
-    return NULL;
+    return -1;
 }
 
 static bool can_make(const Group *group, const Node *pooling, Lowering lowering) {
     const Node *node = group->nodes[0];
     lowering.group = group;
     return node->dy && tensor_storage(node->dy) == pooling->dx &&
-           tensor_same_extents(node->dy, pooling->dx) && node->x[0] != pooling->y &&
+           tensor_same_extents(node->dy, pooling->dx) &&
            winograd_takes_window_gradient(&lowering, node, &pooling->layer->window);
 }
 
@@ -76,16 +75,15 @@ static void make_in_passing(Node *node, const Node *pooling) {
 void fuse_window_gradients(Arena *arena, const Graph *graph, GroupList *list,
                            const LowerOptions *options) {
     const Lowering lowering = {.arena = arena, .options = options, .graph = graph};
-    int count = 0;
+    GroupList kept = {0, ARENA_ARRAY(arena, Group *, (size_t)list->count + 1)};
     for (int i = 0; i < list->count; i++) {
         Group *group = list->groups[i];
         const Node *pooling = group->nodes[0];
-        const Group *reader =
-            is_candidate(group) ? first_reader(arena, list, i + 1, pooling) : NULL;
-        if (reader && can_make(reader, pooling, lowering))
-            make_in_passing(reader->nodes[0], pooling);
+        int reader = is_candidate(group) ? first_reader(arena, list, i + 1, pooling) : -1;
+        if (reader >= 0 && can_make(list->groups[reader], pooling, lowering))
+            make_in_passing(list->groups[reader]->nodes[0], pooling);
         else
-            list->groups[count++] = group;
+            kept.groups[kept.count++] = group;
     }
-    list->count = count;
+    *list = kept;
 }

@@ -185,6 +185,16 @@ static void dump_groups(const Compilation *compilation) {
     }
 }
 
+/* What one kernel of training makes for another; evaluation runs the same convolutions. */
+static void fuse_training(Compilation *compilation) {
+    Arena *arena = compilation->arena;
+    Graph *graph = compilation->graph;
+    GroupList *groups = compilation->groups;
+    fuse_window_gradients(arena, graph, &groups[PROGRAM_BACKWARD], &compilation->lowering);
+    fuse_moments(arena, graph, &groups[PROGRAM_FORWARD], &compilation->lowering);
+    fuse_moments(arena, graph, &groups[PROGRAM_FORWARD_TRAINING], &compilation->lowering);
+}
+
 static bool fuse(Compilation *compilation) {
     bool enabled = option_pass_enabled(compilation->options, PASS_FUSE);
     bool measured = compilation->trial && compilation->tuning; /* layer by layer */
@@ -197,13 +207,8 @@ static bool fuse(Compilation *compilation) {
             fuse_windows(compilation->arena, compilation->graph, &compilation->groups[i],
                          &compilation->lowering);
     }
-    if (enabled && !measured)
-        fuse_window_gradients(compilation->arena, compilation->graph,
-                              &compilation->groups[PROGRAM_BACKWARD], &compilation->lowering);
     if (enabled && !measured && !compilation->options->infer_only)
-        for (int i = 0; i < PROGRAM_COUNT; i++)
-            fuse_moments(compilation->arena, compilation->graph, &compilation->groups[i],
-                         &compilation->lowering);
+        fuse_training(compilation);
     if (dump_wanted(compilation, "fuse"))
         dump_groups(compilation);
     return true;
