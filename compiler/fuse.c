@@ -47,14 +47,9 @@ static bool leaves_lanes(const Node *before, const Node *node) {
  * share memory where gradients do (simplify.c). */
 static bool overwrites(Arena *arena, const Group *group, const Node *node) {
     const Tensor *result = tensor_storage(node_result(node));
-    for (int i = 0; i < group->count; i++) {
-        int capacity = node_tensor_capacity(group->nodes[i]);
-        Tensor **reads = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
-        int count = node_reads(group->nodes[i], reads, capacity);
-        for (int k = 0; k < count; k++)
-            if (reads[k] == result)
-                return true;
-    }
+    for (int i = 0; i < group->count; i++)
+        if (node_reads_storage(arena, group->nodes[i], result))
+            return true;
     return false;
 }
 

@@ -18,20 +18,17 @@ static bool is_candidate(const Group *group) {
            pooling_tiles_input(window) && pooling_taps(window) <= POOLING_UNROLLED;
 }
 
-typedef int TensorsOf(const Node *node, Tensor **tensors, int capacity);
+static bool reads(Arena *arena, const Group *group, Tensor *tensor) {
+    for (int k = 0; k < group->count; k++)
+        if (node_reads_storage(arena, group->nodes[k], tensor_storage(tensor)))
+            return true;
+    return false;
+}
 
-/* Whether the storage is among the tensors of the group's nodes that node_reads or node_writes
- * lists. */
-static bool lists_storage(Arena *arena, const Group *group, TensorsOf *list, Tensor *tensor) {
-    const Tensor *storage = tensor_storage(tensor);
-    for (int k = 0; k < group->count; k++) {
-        int capacity = node_tensor_capacity(group->nodes[k]);
-        Tensor **tensors = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
-        int count = list(group->nodes[k], tensors, capacity);
-        for (int i = 0; i < count; i++)
-            if (tensor_storage(tensors[i]) == storage)
-                return true;
-    }
+static bool writes(Arena *arena, const Group *group, Tensor *tensor) {
+    for (int k = 0; k < group->count; k++)
+        if (node_writes_storage(arena, group->nodes[k], tensor_storage(tensor)))
+            return true;
     return false;
 }
 
@@ -41,11 +38,10 @@ static bool lists_storage(Arena *arena, const Group *group, TensorsOf *list, Ten
 static int first_reader(Arena *arena, const GroupList *list, int begin, const Node *pooling) {
     for (int i = begin; i < list->count; i++) {
         const Group *group = list->groups[i];
-        if (lists_storage(arena, group, node_reads, pooling->dx))
+        if (reads(arena, group, pooling->dx))
             return i;
-        if (lists_storage(arena, group, node_writes, pooling->dy) ||
-            lists_storage(arena, group, node_writes, pooling->y) ||
-            lists_storage(arena, group, node_writes, pooling->saved[0]))
+        if (writes(arena, group, pooling->dy) || writes(arena, group, pooling->y) ||
+            writes(arena, group, pooling->saved[0]))
             return -1;
     }
     return -1;

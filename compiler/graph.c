@@ -163,6 +163,27 @@ int node_writes(const Node *node, Tensor **tensors, int capacity) {
     return list.count;
 }
 
+typedef int TensorLister(const Node *node, Tensor **tensors, int capacity);
+
+static bool lists_storage(Arena *arena, const Node *node, TensorLister *list,
+                          const Tensor *storage) {
+    int capacity = node_tensor_capacity(node);
+    Tensor **tensors = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
+    int count = list(node, tensors, capacity);
+    for (int i = 0; i < count; i++)
+        if (tensors[i] == storage)
+            return true;
+    return false;
+}
+
+bool node_reads_storage(Arena *arena, const Node *node, const Tensor *storage) {
+    return lists_storage(arena, node, node_reads, storage);
+}
+
+bool node_writes_storage(Arena *arena, const Node *node, const Tensor *storage) {
+    return lists_storage(arena, node, node_writes, storage);
+}
+
 /* ---- Parameters ---- */
 
 static const unsigned char *connection_bytes(Arena *arena, const Value *table, int64_t channels) {

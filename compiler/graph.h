@@ -196,6 +196,9 @@ void graph_number_nodes(Graph *graph);
 int node_tensor_capacity(const Node *node); /* enough for either */
 int node_reads(const Node *node, Tensor **tensors, int capacity);
 int node_writes(const Node *node, Tensor **tensors, int capacity);
+/* Whether a storage is among them. */
+bool node_reads_storage(Arena *arena, const Node *node, const Tensor *storage);
+bool node_writes_storage(Arena *arena, const Node *node, const Tensor *storage);
 Tensor *tensor_storage(Tensor *tensor);        /* follows view_of */
 bool tensor_fills_lines(const Tensor *tensor); /* of the caches */
 /* Same rank and extents, both or neither per example. */

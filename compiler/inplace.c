@@ -10,17 +10,7 @@ static bool hands_over_elements(const Node *leader) {
 }
 
 static bool touches(Arena *arena, const Node *node, const Tensor *storage) {
-    int capacity = node_tensor_capacity(node);
-    Tensor **tensors = ARENA_ARRAY(arena, Tensor *, (size_t)capacity);
-    int count = node_reads(node, tensors, capacity);
-    for (int i = 0; i < count; i++)
-        if (tensors[i] == storage)
-            return true;
-    count = node_writes(node, tensors, capacity);
-    for (int i = 0; i < count; i++)
-        if (tensors[i] == storage)
-            return true;
-    return false;
+    return node_reads_storage(arena, node, storage) || node_writes_storage(arena, node, storage);
 }
 
 static bool reads_alike(const Tensor *read, const Tensor *storage) {

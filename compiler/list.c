@@ -121,11 +121,24 @@ void list_samples(Text *out) {
     }
 }
 
-const char *list_nearest_kind(const char *name) {
+static const char *nearest_kind(const char *name) {
     Suggestion suggestion = suggestion_for(name);
     for (int i = 0; i < op_count; i++) {
         if (is_listed(op_table[i]))
             suggestion_offer(&suggestion, op_table[i]->name);
     }
     return suggestion.best;
+}
+
+bool list_named_kind(Text *out, const char *name, const char **problem) {
+    const OpDef *op = op_find(name);
+    if (op) {
+        list_kind(out, op);
+        return true;
+    }
+    const char *nearest = nearest_kind(name);
+    *problem = arena_format(out->arena, "there is no layer kind '%s'%s%s%s", name,
+                            nearest ? "; did you mean '" : "", nearest ? nearest : "",
+                            nearest ? "'?" : "");
+    return false;
 }

@@ -9,9 +9,9 @@
 void list_kinds(Text *out);
 /* Everything about one kind: arguments with types, ranges and defaults, and an example. */
 void list_kind(Text *out, const OpDef *op);
+/* The same by its name; false with a message in *problem, from the text's arena, if there is none.
+ */
+bool list_named_kind(Text *out, const char *name, const char **problem);
 /* One line "KIND<tab>description" for every sample of every kind. */
 void list_samples(Text *out);
-/* The kind nearest to a misspelt name; NULL if none is near. */
-const char *list_nearest_kind(const char *name);
-
 #endif

@@ -264,14 +264,9 @@ static void clear_halo(Lowering *lowering, Tensor *tensor) {
 static bool is_in_place(const Lowering *lowering, int position) {
     Node *const *nodes = lowering->group->nodes;
     const Tensor *storage = tensor_storage(node_result(nodes[position]));
-    for (int i = 0; i <= position; i++) {
-        int capacity = node_tensor_capacity(nodes[i]);
-        Tensor **reads = ARENA_ARRAY(lowering->arena, Tensor *, (size_t)capacity);
-        int count = node_reads(nodes[i], reads, capacity);
-        for (int k = 0; k < count; k++)
-            if (reads[k] == storage)
-                return true;
-    }
+    for (int i = 0; i <= position; i++)
+        if (node_reads_storage(lowering->arena, nodes[i], storage))
+            return true;
     return false;
 }
 

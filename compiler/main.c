@@ -551,19 +551,6 @@ static int compile(Arena *arena, const Options *options) {
     return good ? STATUS_FINE : compilation.status;
 }
 
-static bool describe_kind(Text *out, const char *name, const char **problem) {
-    const OpDef *op = op_find(name);
-    if (op) {
-        list_kind(out, op);
-        return true;
-    }
-    const char *nearest = list_nearest_kind(name);
-    *problem = arena_format(out->arena, "there is no layer kind '%s'%s%s%s", name,
-                            nearest ? "; did you mean '" : "", nearest ? nearest : "",
-                            nearest ? "'?" : "");
-    return false;
-}
-
 /* Texts that need no description; false with a message in *problem where there is none. */
 static bool inform(Text *out, const Options *options, const char **problem) {
     if (options->help)
@@ -575,8 +562,8 @@ static bool inform(Text *out, const Options *options, const char **problem) {
     else if (options->list_layers && !options->list_name)
         list_kinds(out);
     else
-        return describe_kind(out, options->list_layers ? options->list_name : options->explain,
-                             problem);
+        return list_named_kind(out, options->list_layers ? options->list_name : options->explain,
+                               problem);
     return true;
 }
 

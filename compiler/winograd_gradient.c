@@ -203,8 +203,9 @@ void winograd_emit_weight_gradient(WinogradEmission *e) {
     Buffer *inputs = winograd_slab_scratch(e, "inputs", plan->input_blocks);
     Buffer *taps = winograd_slab_scratch(e, "taps", plan->result_blocks);
     Buffer *sums = lower_scratch(e->lowering, "sums", false, plan->slots * sums_size(plan));
-    comment(e->b, "Winograd F(%dx%d, %dx%d): transform tiles of x and of dy, multiply,", plan->taps,
-            plan->taps, plan->step, plan->step);
+    comment(e->b, "Winograd F(%dx%d, %dx%d): transform tiles of x and of dy%s, multiply,",
+            plan->taps, plan->taps, plan->step, plan->step,
+            plan->node->dy_windows ? ", which are made here" : "");
     winograd_open_slots(e);
     if (!e->single_portion)
         clear_sums(e, sums);
