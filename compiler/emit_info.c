@@ -186,7 +186,7 @@ void emit_info(Emitter *emitter) {
     emit_count(out, "max_batch", input->options.max_batch);
     if (input->plan->options.shards > 1) {
         emit_count(out, "shards", input->plan->options.shards);
-        emit_count(out, "shard_block", input->options.vector_length);
+        emit_count(out, "shard_block", input->plan->options.shard_block);
     }
     emit_count(out, "trainable", !input->options.infer_only);
     emit_sizes(emitter);

@@ -44,6 +44,7 @@ typedef struct LowerOptions {
     int threads;
     int max_batch;         /* of a shard, where there are several */
     int shards;            /* that the whole batch is cut into (shard.h) */
+    int shard_block;       /* examples that no shard divides */
     struct Tuning *tuning; /* --tune; NULL: the models' choices */
 } LowerOptions;
 

@@ -139,7 +139,7 @@ static void cut_into_shards(Compilation *compilation) {
     if (!option_pass_enabled(options, PASS_SHARD) || !option_pass_enabled(options, PASS_LAYOUT) ||
         !option_pass_enabled(options, PASS_PARALLELISE))
         return;
-    lowering->shards = shard_count(compilation->graph, lowering);
+    lowering->shards = shard_count(compilation->graph, lowering, &lowering->shard_block);
     if (lowering->shards == 1)
         return;
     lowering->max_batch /= lowering->shards;
@@ -295,6 +295,7 @@ static bool plan(Compilation *compilation) {
     const PlanOptions plan_options = {
         .max_batch = whole_batch(compilation),
         .shards = compilation->lowering.shards,
+        .shard_block = compilation->lowering.shard_block,
         .real_size = options->double_precision ? (int)sizeof(double) : (int)sizeof(float),
         .memory_limit = compilation->trial ? 0 : options->memory_limit,
         .full_peak = compilation->full_peak};

@@ -27,6 +27,7 @@
 typedef struct PlanOptions {
     int max_batch;        /* of all shards together */
     int shards;           /* that it is cut into: shard.h; at least 1 */
+    int shard_block;      /* examples that no shard divides */
     int real_size;        /* bytes of the program's number type: 4 or 8 */
     int64_t memory_limit; /* --mem in bytes; 0: none */
     int64_t full_peak;    /* of training if nothing were recomputed; 0: nothing is */

@@ -3,8 +3,16 @@
 
 #include <limits.h>
 
-/* Bytes of gradients that each shard may have of its own. */
+/* Bytes of gradients that each shard of examples in lanes may have of its own. */
 #define LARGEST_GRADIENTS (1 << 20)
+/* Fewer examples than this pay for weights that every shard reads and transforms anew. */
+#define FEWEST_EXAMPLES 8
+/* Bytes that the gradients of all shards together may take, and what share of the activations that
+ * these keep apart, those counted that will be fused away. */
+#define LARGEST_SUM (32 << 20)
+#define WEIGHT_SHARE 0.25
+/* How much longer the thread with most shards may take than an equal part of the batch. */
+#define LARGEST_IMBALANCE 1.125
 
 /* Whether the examples of a batch meet in the node, otherwise than in gradients of parameters. */
 static bool couples_examples(const Node *node) {
@@ -28,18 +36,48 @@ static bool fits_int(const Graph *graph, int max_batch) {
     return true;
 }
 
-int shard_count(const Graph *graph, const LowerOptions *options) {
-    int length = options->vector_length;
-    double bytes = (double)graph->parameter_size * sizeof(float);
-    if (!layout_has_example_blocks(graph, length, options->max_batch) || !is_separable(graph) ||
-        !fits_int(graph, options->max_batch) || bytes > LARGEST_GRADIENTS)
-        return 1;
-    int blocks = options->max_batch / length, wanted = lower_slots(options), count = 1;
-    if (blocks < lower_threads(options))
-        return 1; /* layer by layer all threads have work */
+/* Equal parts of the batch, whole blocks of examples each: one for each slot or somewhat more. */
+static int equal_parts(int blocks, int wanted) {
+    int count = 1;
     while (count < blocks && (blocks % count != 0 || count < wanted))
         count++;
     return count;
+}
+
+static double activation_bytes(const Graph *graph, int max_batch) {
+    double elements = 0;
+    for (int i = 0; i < graph->tensor_count; i++)
+        if (graph->tensors[i]->per_example && graph->tensors[i]->view_of == NULL)
+            elements += (double)graph->tensors[i]->elements;
+    return elements * max_batch * sizeof(float);
+}
+
+/* Whether threads gain by not meeting behind each layer, where layers have work for all of them. */
+static bool pays(const Graph *graph, const LowerOptions *options, int count) {
+    double weights = (double)graph->parameter_size * sizeof(float) * count;
+    int threads = lower_threads(options), rounds = (count + threads - 1) / threads;
+    return threads > 1 && options->max_batch / count >= FEWEST_EXAMPLES &&
+           (double)rounds * threads <= LARGEST_IMBALANCE * count && weights <= LARGEST_SUM &&
+           weights <= WEIGHT_SHARE * activation_bytes(graph, options->max_batch);
+}
+
+/* The same where examples are lanes and layers take microseconds. With fewer blocks of examples
+ * than threads, layer by layer all of these have work. */
+static bool pays_in_lanes(const Graph *graph, const LowerOptions *options, int blocks) {
+    return (double)graph->parameter_size * sizeof(float) <= LARGEST_GRADIENTS &&
+           blocks >= lower_threads(options);
+}
+
+int shard_count(const Graph *graph, const LowerOptions *options, int *block) {
+    int length = options->vector_length;
+    bool lanes = layout_has_example_blocks(graph, length, options->max_batch);
+    *block = lanes ? length : 1;
+    if (!is_separable(graph) || !fits_int(graph, options->max_batch))
+        return 1;
+    int blocks = options->max_batch / *block;
+    int count = equal_parts(blocks, lower_slots(options));
+    bool pay = lanes ? pays_in_lanes(graph, options, blocks) : pays(graph, options, count);
+    return pay ? count : 1;
 }
 
 void shard_gradients(Graph *graph) {
