@@ -15,6 +15,7 @@
 #define CYCLES_PER_PART 3.0       /* the same where it stays in the cache */
 #define CYCLES_PER_TURNED 10.0    /* per vector gathered from filters that are transposed */
 #define CYCLES_PER_REGION 10000.0 /* waking the threads and waiting for them */
+#define CYCLES_PER_CROSSING 2.0   /* for a real that one core reads and another writes again */
 #define REALS_PER_CYCLE 2.0       /* from and to what lies behind the second-level cache */
 #define CACHE_REALS ((double)SECOND_LEVEL_CACHE / sizeof(float)) /* for a portion's scratch */
 #define OUTER_CACHE_REALS                                                                          \
@@ -179,18 +180,29 @@ static double way_cycles(double reals, double array, bool hidden) {
     return cycles * (hidden ? 0.5 : 1) * (array > OUTER_CACHE_REALS ? 2 : 1);
 }
 
+/* Of what all threads write, equal parts are read by each. */
+static double crossing_cycles(const Search *search, double reals) {
+    return reals * (1 - 1.0 / search->threads) * CYCLES_PER_CROSSING;
+}
+
 /* The sums of a weight gradient are read and written once for each portion, and the transformed
- * tiles written and read. */
+ * tiles written and read; with several slots their sums are joined at the end. */
 static double gradient_memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    double sums = filter_vectors(plan) * plan->length;
-    double portion = slab_reals(plan) * (double)plan->portion, cycles = 0;
+    double sums = filter_vectors(plan) * plan->length, tiles = slab_reals(plan) * slabs_of(search);
+    double portions = portions_of(search), slots = plan->slots, cycles = 0;
+    double portion = slots * slab_reals(plan) * (double)plan->portion;
     bool shared = plan->slots == 1 && search->threads > 1;
-    if (shared || portion > 1.5 * CACHE_REALS)
-        cycles += way_cycles(2 * slab_reals(plan) * slabs_of(search), portion, false);
+    double passes = portions > slots ? 2 * portions + slots : slots;
+    if (shared || portion > 1.5 * slots * CACHE_REALS)
+        cycles += way_cycles(2 * tiles, portion, false);
     if (shared || sums > CACHE_REALS)
-        cycles += way_cycles(sums * (2 * portions_of(search) + 1), plan->slots * sums, true);
-    return cycles;
+        cycles += way_cycles(sums * passes, slots * sums, true);
+    if (shared)
+        cycles += crossing_cycles(search, tiles);
+    if (slots > 1)
+        cycles += way_cycles(sums * (slots + 1), slots * sums, false);
+    return cycles + way_cycles(sums, slots * sums, false);
 }
 
 /* Reals of the transformed tiles of the whole batch. */
@@ -327,12 +339,15 @@ static void try_portions(Search *search) {
     double results = (double)(plan->result_blocks * plan->length);
     int slots = lower_slots(search->options);
     plan->filter_slots = 0;
-    double scratch = plan->kind == WINOGRAD_WEIGHT_GRADIENT ? CACHE_REALS / 4 : CACHE_REALS / 2;
+    bool weights = plan->kind == WINOGRAD_WEIGHT_GRADIENT;
+    double scratch = weights ? CACHE_REALS / 4 : CACHE_REALS / 2;
     try_portion(search, slots, (int64_t)(scratch / slab_reals(plan)));
     double balanced = inputs * results / (inputs + results) / (double)plan->slab;
     try_portion(search, 1, (int64_t)balanced);
-    if (plan->kind == WINOGRAD_WEIGHT_GRADIENT) {
+    if (weights) {
         try_portion(search, 1, (int64_t)(4 * balanced));
+        try_portion(search, slots, (int64_t)balanced);
+        try_portion(search, slots, (int64_t)(4 * balanced));
         return;
     }
     try_groups(search, slots);
