@@ -16,7 +16,8 @@
 #define CYCLES_PER_TURNED 10.0    /* per vector gathered from filters that are transposed */
 #define CYCLES_PER_REGION 10000.0 /* waking the threads and waiting for them */
 #define CYCLES_PER_CROSSING 2.0   /* for a real that one core reads and another writes again */
-#define REALS_PER_CYCLE 2.0       /* from and to what lies behind the second-level cache */
+#define TIMES_APART 3.0     /* longer, where slots read the same from memory, each for itself */
+#define REALS_PER_CYCLE 2.0 /* from and to what lies behind the second-level cache */
 #define CACHE_REALS ((double)SECOND_LEVEL_CACHE / sizeof(float)) /* for a portion's scratch */
 #define OUTER_CACHE_REALS                                                                          \
     (1 << 21) /* of the third-level cache; behind it all takes twice as long */
@@ -244,9 +245,11 @@ static double memory_cycles(const Search *search) {
         reals += portions_of(search) * (weights > CACHE_REALS ? plan->extent : 1) * weights;
         reals += fits ? 0 : groups * slabs / 2;
     } else if (shared || filters > CACHE_REALS) {
-        reals += filters * (portions_of(search) + 1);
+        bool apart = plan->slots > 1 && filters > 2 * OUTER_CACHE_REALS;
+        reals += filters * (portions_of(search) + 1) * (apart ? TIMES_APART : 1);
     }
-    return reals / REALS_PER_CYCLE;
+    double crossing = shared ? slabs : plan->slots > 1 ? filters : 0;
+    return reals / REALS_PER_CYCLE + crossing_cycles(search, crossing);
 }
 
 static double region_cycles(const Search *search) {
@@ -344,9 +347,9 @@ static void try_portions(Search *search) {
     try_portion(search, slots, (int64_t)(scratch / slab_reals(plan)));
     double balanced = inputs * results / (inputs + results) / (double)plan->slab;
     try_portion(search, 1, (int64_t)balanced);
+    try_portion(search, slots, (int64_t)balanced);
     if (weights) {
         try_portion(search, 1, (int64_t)(4 * balanced));
-        try_portion(search, slots, (int64_t)balanced);
         try_portion(search, slots, (int64_t)(4 * balanced));
         return;
     }
