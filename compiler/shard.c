@@ -11,6 +11,8 @@
  * these keep apart, those counted that will be fused away. */
 #define LARGEST_SUM (32 << 20)
 #define WEIGHT_SHARE 0.25
+/* Bytes of activations that a shard has at least: fewer are done before a second thread wakes. */
+#define LEAST_ACTIVATIONS (256 << 10)
 /* How much longer the thread with most shards may take than an equal part of the batch. */
 #define LARGEST_IMBALANCE 1.125
 
@@ -55,10 +57,12 @@ static double activation_bytes(const Graph *graph, int max_batch) {
 /* Whether threads gain by not meeting behind each layer, where layers have work for all of them. */
 static bool pays(const Graph *graph, const LowerOptions *options, int count) {
     double weights = (double)graph->parameter_size * sizeof(float) * count;
+    double activations = activation_bytes(graph, options->max_batch);
     int threads = lower_threads(options), rounds = (count + threads - 1) / threads;
     return threads > 1 && options->max_batch / count >= FEWEST_EXAMPLES &&
            (double)rounds * threads <= LARGEST_IMBALANCE * count && weights <= LARGEST_SUM &&
-           weights <= WEIGHT_SHARE * activation_bytes(graph, options->max_batch);
+           weights <= WEIGHT_SHARE * activations &&
+           activations >= (double)LEAST_ACTIVATIONS * count;
 }
 
 /* The same where examples are lanes and layers take microseconds. With fewer blocks of examples
