@@ -46,6 +46,7 @@ typedef struct Compilation {
     Plan *plan;
     const bool *dropped; /* by layer: outputs that the backward pass makes again; NULL: none */
     int64_t full_peak;   /* bytes that training would need without that; 0: nothing is dropped */
+    bool uncut;          /* shards would take too much memory: the batch stays whole */
     bool trial;          /* this run only asks how much memory it takes, or is measured */
     Tuning *tuning;      /* NULL: schedules are not measured */
     Outputs *outputs;
@@ -137,7 +138,7 @@ static void cut_into_shards(Compilation *compilation) {
     const Options *options = compilation->options;
     LowerOptions *lowering = &compilation->lowering;
     if (!option_pass_enabled(options, PASS_SHARD) || !option_pass_enabled(options, PASS_LAYOUT) ||
-        !option_pass_enabled(options, PASS_PARALLELISE))
+        !option_pass_enabled(options, PASS_PARALLELISE) || compilation->uncut)
         return;
     lowering->shards = shard_count(compilation->graph, lowering, &lowering->shard_block);
     if (lowering->shards == 1)
@@ -374,6 +375,39 @@ static bool choose_recomputation(Compilation *compilation) {
     return good;
 }
 
+static bool report_wanted(const Options *options) {
+    return options->report != NULL;
+}
+static bool program_wanted(const Options *options) {
+    return options->output_path || options->header_path;
+}
+static bool kernels_wanted(const Options *options) {
+    return program_wanted(options) || report_wanted(options) || options->dump ||
+           options->memory_limit;
+}
+
+static bool recomputation_wanted(const Options *options) {
+    return kernels_wanted(options) && !options->infer_only &&
+           (options->memory_limit || option_pass_enabled(options, PASS_RECOMPUTE));
+}
+
+/* Shards have gradients and scratch of their own: the batch stays whole where --mem does not allow
+ * these. */
+static bool fit_shards(Compilation *compilation) {
+    const Options *options = compilation->options;
+    compilation->trial = true;
+    bool good = make_program(compilation);
+    compilation->trial = false;
+    if (!good || compilation->lowering.shards == 1 ||
+        (compilation->plan->peak_infer <= options->memory_limit &&
+         compilation->plan->peak_train <= options->memory_limit))
+        return good;
+    compilation->uncut = true;
+    compilation->dropped = NULL;
+    compilation->full_peak = 0;
+    return !recomputation_wanted(options) || choose_recomputation(compilation);
+}
+
 static bool write_report(Compilation *compilation) {
     const Options *options = compilation->options;
     const ReportInput input = {.network = compilation->network,
@@ -466,19 +500,8 @@ static bool explanation_wanted(const Options *options) {
 static bool dot_wanted(const Options *options) {
     return options->dot;
 }
-static bool report_wanted(const Options *options) {
-    return options->report != NULL;
-}
-static bool program_wanted(const Options *options) {
-    return options->output_path || options->header_path;
-}
-static bool kernels_wanted(const Options *options) {
-    return program_wanted(options) || report_wanted(options) || options->dump ||
-           options->memory_limit;
-}
-static bool recomputation_wanted(const Options *options) {
-    return kernels_wanted(options) && !options->infer_only &&
-           (options->memory_limit || option_pass_enabled(options, PASS_RECOMPUTE));
+static bool memory_is_limited(const Options *options) {
+    return options->memory_limit != 0;
 }
 static bool tuning_wanted(const Options *options) {
     return options->tune && kernels_wanted(options);
@@ -498,6 +521,7 @@ static const struct {
     {write_explanation, explanation_wanted},
     {tune_schedules, tuning_wanted},
     {choose_recomputation, recomputation_wanted},
+    {fit_shards, memory_is_limited},
     {make_program, kernels_wanted},
     {write_report, report_wanted},
     {write_dot, dot_wanted},

@@ -10,7 +10,7 @@
 /* Bytes that the gradients of all shards together may take, and what share of the activations that
  * these keep apart, those counted that will be fused away. */
 #define LARGEST_SUM (32 << 20)
-#define WEIGHT_SHARE 0.25
+#define WEIGHT_SHARE 0.1
 /* Bytes of activations that a shard has at least: fewer are done before a second thread wakes. */
 #define LEAST_ACTIVATIONS (256 << 10)
 /* How much longer the thread with most shards may take than an equal part of the batch. */
