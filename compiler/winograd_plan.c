@@ -192,13 +192,14 @@ static double gradient_memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double sums = filter_vectors(plan) * plan->length, tiles = slab_reals(plan) * slabs_of(search);
     double portions = portions_of(search), slots = plan->slots, cycles = 0;
-    double portion = slots * slab_reals(plan) * (double)plan->portion;
+    double active = slots < search->threads ? slots : search->threads;
+    double portion = slab_reals(plan) * (double)plan->portion;
     bool shared = plan->slots == 1 && search->threads > 1;
     double passes = portions > slots ? 2 * portions + slots : slots;
-    if (shared || portion > 1.5 * slots * CACHE_REALS)
-        cycles += way_cycles(2 * tiles, portion, false);
+    if (shared || portion > 1.5 * CACHE_REALS)
+        cycles += way_cycles(2 * tiles, active * portion, false);
     if (shared || sums > CACHE_REALS)
-        cycles += way_cycles(sums * passes, slots * sums, true);
+        cycles += way_cycles(sums * passes, active * sums, true);
     if (shared)
         cycles += crossing_cycles(search, tiles);
     if (slots > 1)
