@@ -333,10 +333,11 @@ static void try_groups(Search *search, int slots) {
     plan->part = 0;
 }
 
-/* The portions for a register tile: as many slabs as half of the cache holds, beside filters, or a
- * quarter of it, beside the sums of a weight gradient and what comes from memory meanwhile; as many
- * as make the way of the filters as long as that of the transformed tiles, or four times as many of
- * a weight gradient; or as many as leave room in the cache for a part of the filters. */
+/* The portions for a register tile. For slots as many slabs as half of the cache holds, beside
+ * filters, or a quarter of it, beside the sums of a weight gradient and what comes from memory
+ * meanwhile. For slots and for threads that share: as many as make the way of the filters as long
+ * as that of the transformed tiles, or four times as many of a weight gradient. Or as many as leave
+ * room in the cache for a part of the filters. */
 static void try_portions(Search *search) {
     WinogradPlan *plan = &search->plan;
     double inputs = (double)(plan->input_blocks * plan->length);
