@@ -295,6 +295,8 @@ bool choose_recomputation(Compilation *compilation) {
 
 bool fit_shards(Compilation *compilation) {
     const Options *options = compilation->options;
+    if (compilation->lowering.shards == 1)
+        return true; /* as the search for what to make again has found */
     compilation->trial = true;
     bool good = make_program(compilation);
     compilation->trial = false;

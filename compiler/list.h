@@ -14,4 +14,5 @@ void list_kind(Text *out, const OpDef *op);
 bool list_named_kind(Text *out, const char *name, const char **problem);
 /* One line "KIND<tab>description" for every sample of every kind. */
 void list_samples(Text *out);
+
 #endif

@@ -53,7 +53,8 @@ def sharded():
 def blocked_shards():
     """The same with channels that fill vectors, which is cut where --threads says how often; the
     last batch of an epoch is not full."""
-    return sharded().replace("CONV(6, 3x3)", "CONV(32, 3x3, pad=1) - RELU - CONV(16, 3x3, pad=1)").replace("count = 600", "count = 610")
+    source = sharded().replace("CONV(6, 3x3)", "CONV(32, 3x3, pad=1) - RELU - CONV(16, 3x3, pad=1)")
+    return source.replace("count = 600", "count = 610")
 
 
 def source_name(source):
