@@ -7,12 +7,12 @@
 #define LARGEST_GRADIENTS (1 << 20)
 /* Fewer examples than this pay for weights that every shard reads and transforms anew. */
 #define FEWEST_EXAMPLES 8
-/* Bytes that the gradients of all shards together may take, and what share of the activations that
- * these keep apart, those counted that will be fused away. */
+/* Bytes that the gradients of all shards together may take, and what share of the outputs of all
+ * layers that the shards keep apart, those counted that will be fused away. */
 #define LARGEST_SUM (32 << 20)
-#define WEIGHT_SHARE 0.1
-/* Bytes of activations that a shard has at least: fewer are done before a second thread wakes. */
-#define LEAST_ACTIVATIONS (256 << 10)
+#define WEIGHT_SHARE 0.25
+/* Bytes of such outputs that a shard has at least: fewer are done before a second thread wakes. */
+#define LEAST_ACTIVATIONS (64 << 10)
 /* How much longer the thread with most shards may take than an equal part of the batch. */
 #define LARGEST_IMBALANCE 1.125
 
@@ -46,11 +46,13 @@ static int equal_parts(int blocks, int wanted) {
     return count;
 }
 
+/* Of evaluation, so that a program that only infers is cut like the one that trained it. */
 static double activation_bytes(const Graph *graph, int max_batch) {
+    const Program *list = &graph->programs[PROGRAM_FORWARD];
     double elements = 0;
-    for (int i = 0; i < graph->tensor_count; i++)
-        if (graph->tensors[i]->per_example && graph->tensors[i]->view_of == NULL)
-            elements += (double)graph->tensors[i]->elements;
+    for (int i = 0; i < list->count; i++)
+        if (list->nodes[i]->y != NULL && list->nodes[i]->y->view_of == NULL)
+            elements += (double)list->nodes[i]->y->elements;
     return elements * max_batch * sizeof(float);
 }
 
