@@ -8,6 +8,7 @@
 #define CYCLES_PER_LOAD 1.1   /* where loads take longer than multiply-adds */
 #define CYCLES_PER_VECTOR 0.4 /* what of a load does not hide behind them */
 #define CYCLES_PER_SUM 2.0    /* clearing and storing an accumulator */
+#define CYCLES_PER_ADDED 3.0  /* adding it to what the parts before have left */
 #define CYCLES_PER_TILE 30.0  /* until its pipeline is full */
 #define CYCLES_PER_INPUT 8.0  /* per vector of a transformed tile: loads, sums, a store */
 #define CYCLES_PER_OUTPUT 5.0
@@ -130,8 +131,9 @@ static double product_cycles(const Search *search) {
         return plan->points * columns * channels / plan->rows * portions_of(search) *
                tile_cycles(search, (double)(plan->slab * plan->portion));
     double parts = plan->part > 0 ? (double)(plan->input_blocks / plan->part) : 1;
+    double added = parts > 1 ? plan->rows * plan->columns * CYCLES_PER_ADDED : 0;
     return plan->points * columns * slabs_of(search) * parts *
-           tile_cycles(search, channels / parts);
+           (tile_cycles(search, channels / parts) + added);
 }
 
 /* Vectors of all filters at all points. */
@@ -214,8 +216,8 @@ static double input_reals(const Search *search) {
            slabs_of(search);
 }
 
-/* Weights are read once, beside the multiply-adds; the inputs of all tiles by every thread, or,
- * where they do not stay in the cache, for each group. */
+/* Weights are read once, beside the multiply-adds; the inputs of all tiles, which threads share to
+ * make, by every thread, or, where they do not stay in the cache, for each group. */
 static double group_memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double inputs = input_reals(search), slabs = slab_reals(plan) * slabs_of(search);
@@ -223,7 +225,7 @@ static double group_memory_cycles(const Search *search) {
     bool stay = inputs + PART_REALS <= CACHE_REALS;
     double times = stay ? search->threads : (double)(plan->result_blocks / plan->columns);
     return way_cycles(weights, 0, true) + way_cycles(times * inputs, 0, stay) +
-           way_cycles(slabs, 0, false);
+           way_cycles(slabs, 0, false) + crossing_cycles(search, inputs);
 }
 
 /* Filters are read once to be made and once for each portion; what of a portion does not fit the
