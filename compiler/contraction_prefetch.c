@@ -51,6 +51,12 @@ static bool step_through_rows(const Emission *e, Side *side) {
     return row >= LINE_REALS;
 }
 
+/* Examples so large that from one tile to the next their rows have left the first-level cache. */
+static bool leaves_first_level(const Lowering *lowering, const Tensor *tensor) {
+    double bytes = (double)tensor->storage * lowering->options->max_batch * sizeof(float);
+    return tensor->per_example && bytes > SECOND_LEVEL_CACHE / 4;
+}
+
 /* The rows of the other operand in the next block of channels. */
 static bool find_next_scalars(const Emission *e, int from, Side *next) {
     const ContractionPlan *plan = e->plan;
@@ -59,7 +65,7 @@ static bool find_next_scalars(const Emission *e, int from, Side *next) {
     for (int i = from; i < e->reduced_count - 1; i++)
         if (plan->dims[e->reduced[i]].origin == plan->dims[innermost(e)].origin)
             block = e->reduced[i];
-    if (block < 0 || !lower_is_large(plan->lowering, scalars->operand->tensor))
+    if (block < 0 || !leaves_first_level(plan->lowering, scalars->operand->tensor))
         return false;
     *next = *scalars;
     next->base += next->coefficient[block];
