@@ -347,8 +347,8 @@ class TinyDnn(Program):
 
 
 # In the order in which a round runs them.
-PROGRAMS = [CnncInference, OnnxRuntime, PyTorch, Cnnc, PyTorchChannelsLast, Darknet, TinyDnn,
-            CnncOneThread, CnncDirect, CnncAvx2]
+PROGRAMS = [CnncInference, OnnxRuntime, PyTorch, Cnnc, CnncOneThread, PyTorchChannelsLast,
+            CnncDirect, CnncAvx2, Darknet, TinyDnn]
 
 
 class Peak:

@@ -25,10 +25,11 @@ from programs import (  # noqa: E402
     PROGRAMS, ROOT, Cnnc, Failure, Peak, compile_deepest, execute, report)
 from results import PARTS  # noqa: E402
 
-# A row of the tables that has taken this long gets no more than two rounds.
-ROW_SECONDS = 60
-# A variant that another of its contender beats by this in every figure is not run again.
-BEATEN = 1.25
+# A row of the tables that has taken this long gets no third or further round.
+ROW_SECONDS = 160
+# What is beaten by this in every figure is not run again: by another variant of its contender, or
+# so far by another contender that a disturbed round changes nothing.
+BEATEN, FAR_BEHIND = 1.25, 10
 
 
 def positive(text):
@@ -50,7 +51,7 @@ def parse_arguments():
     parser.add_argument("--threads", metavar="N", type=positive,
                         default=len(os.sched_getaffinity(0)), help="default: every core")
     parser.add_argument("--rounds", metavar="N", type=positive,
-                        help="at most (default 5, with --quick 1)")
+                        help="at most (default 8, with --quick 1)")
     parser.add_argument("--seconds", metavar="S", type=float,
                         help="per measurement, of the peers (default 1, with --quick 0.2)")
     parser.add_argument("--quick", action="store_true",
@@ -75,7 +76,7 @@ def parse_arguments():
     options.docs = full if options.docs is None else options.docs
     options.cnnc, options.work = options.build.resolve() / "cnnc", options.build.resolve() / "bench"
     options.json = options.json or options.work / "results.json"
-    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.rounds = options.rounds or (1 if options.quick else 8)
     options.seconds = options.seconds or (0.2 if options.quick else 1.0)
     return options
 
@@ -152,6 +153,9 @@ BEST = {"threads": max, "parameters": max, "peak_bytes": max, "forward_ms": min,
         "read_gbs": max, "triad_gbs": max}
 
 
+TIMES = ("forward_ms", "train_ms")
+
+
 def best_of(runs, key):
     values = [run[key] for run in runs if isinstance(run.get(key), (int, float))]
     return BEST[key](values) if values else None
@@ -173,7 +177,7 @@ def best_layers(runs):
 def summarise(runs):
     """One program's runs of one row: the best figures, and how far the rounds lie apart."""
     summary = {key: best_of(runs, key) for key in BEST if best_of(runs, key) is not None}
-    for key in ("forward_ms", "train_ms"):
+    for key in TIMES:
         if key in summary:
             values = [run[key] for run in runs]
             summary[key.replace("_ms", "_spread")] = (max(values) - min(values)) / summary[key]
@@ -185,13 +189,14 @@ def summarise(runs):
 
 
 def beaten(program, runs):
-    """Whether another variant of the contender was much faster in everything that both do."""
+    """Whether another program was that much faster in everything that both do."""
     own = runs[program]
     for other, theirs in runs.items():
-        if other is program or other.title != program.title or not own or not theirs:
+        if other is program or not own or not theirs:
             continue
-        keys = [key for key in ("forward_ms", "train_ms") if key in own[0]]
-        if all(own[0][key] > BEATEN * theirs[0].get(key, own[0][key]) for key in keys):
+        factor = BEATEN if other.title == program.title else FAR_BEHIND
+        keys = [key for key in TIMES if key in own[0]]
+        if all(own[0][key] > factor * theirs[0].get(key, own[0][key]) for key in keys):
             return True
     return False
 
@@ -208,8 +213,7 @@ def measure_rounds(ready, peak, options, network, batch, failures):
     """The runs of each program and of the peak, program after program in every round."""
     runs, peaks, start = {program: [] for program in ready}, [], time.monotonic()
     for round_number in range(1, options.rounds + 1):
-        spent = time.monotonic() - start
-        if spent > ROW_SECONDS and round_number > 2 or spent > ROW_SECONDS / 2 and round_number > 3:
+        if round_number > 2 and time.monotonic() - start > ROW_SECONDS:
             break
         peaks.append(peak.run())
         for program in list(ready):
