@@ -198,7 +198,7 @@ def machine_text(results):
     machine, rows = results["machine"], results["rows"]
     counts = sorted({row["rounds"] for row in rows})
     rounds = "1 round" if counts == [1] else \
-        f"best of {' to '.join(str(count) for count in counts)} rounds"
+        f"best of {' to '.join(str(count) for count in sorted({counts[0], counts[-1]}))} rounds"
     text = (f"Measured {machine['date']} on {machine['cpu']}, {machine['threads']} of "
             f"{machine['cores']} cores, {rounds}. {machine['cnnc']}; {machine['compiler']}; "
             f"{versions(results)}.")
