@@ -51,11 +51,9 @@ static bool step_through_rows(const Emission *e, Side *side) {
     return row >= LINE_REALS;
 }
 
-/* Examples so large that from one tile to the next their rows have left the first-level cache. */
-static bool leaves_first_level(const Lowering *lowering, const Tensor *tensor) {
-    double bytes = (double)tensor->storage * lowering->options->max_batch * sizeof(float);
-    return tensor->per_example && bytes > SECOND_LEVEL_CACHE / 4;
-}
+/* From one tile to the next rows of examples that are more than this have left the first-level
+ * cache. */
+#define NEAR_BYTES (SECOND_LEVEL_CACHE / 4)
 
 /* The rows of the other operand in the next block of channels. */
 static bool find_next_scalars(const Emission *e, int from, Side *next) {
@@ -65,7 +63,7 @@ static bool find_next_scalars(const Emission *e, int from, Side *next) {
     for (int i = from; i < e->reduced_count - 1; i++)
         if (plan->dims[e->reduced[i]].origin == plan->dims[innermost(e)].origin)
             block = e->reduced[i];
-    if (block < 0 || !leaves_first_level(plan->lowering, scalars->operand->tensor))
+    if (block < 0 || !lower_exceeds(plan->lowering, scalars->operand->tensor, NEAR_BYTES))
         return false;
     *next = *scalars;
     next->base += next->coefficient[block];

@@ -462,9 +462,13 @@ int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors,
     return count;
 }
 
+bool lower_exceeds(const Lowering *lowering, const Tensor *tensor, double bytes) {
+    return tensor->per_example &&
+           (double)tensor->storage * lowering->options->max_batch * sizeof(float) > bytes;
+}
+
 bool lower_is_large(const Lowering *lowering, const Tensor *tensor) {
-    double bytes = (double)tensor->storage * lowering->options->max_batch * sizeof(float);
-    return tensor->per_example && bytes > SECOND_LEVEL_CACHE;
+    return lower_exceeds(lowering, tensor, SECOND_LEVEL_CACHE);
 }
 
 #define VECTORS_PER_SUM 4 /* operations on vectors that it costs */
