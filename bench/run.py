@@ -71,6 +71,10 @@ def parse_arguments():
     unknown = sorted(set(options.networks) - set(names))
     if unknown:
         parser.error(f"no network called {', '.join(unknown)}; there are {', '.join(names)}")
+    measured = sorted({batch for network in NETWORKS if network.name in options.networks
+                       for batch in network.batches})
+    if options.batches and not set(options.batches) & set(measured):
+        parser.error("no such batch size; there are " + ", ".join(map(str, measured)))
     full = not options.quick and not options.without and not options.batches \
         and set(options.networks) == set(names)
     options.docs = full if options.docs is None else options.docs
@@ -151,8 +155,6 @@ def note_failure(failures, network, batch, program, failure):
 BEST = {"threads": max, "parameters": max, "peak_bytes": max, "forward_ms": min, "train_ms": min,
         "forward_gflops": max, "train_gflops": max, "peak_gflops": max, "bandwidth_gbs": max,
         "read_gbs": max, "triad_gbs": max}
-
-
 TIMES = ("forward_ms", "train_ms")
 
 

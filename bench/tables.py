@@ -193,12 +193,18 @@ def disagreeing_peaks(rows):
     return found
 
 
+def rounds_text(counts):
+    """How many rounds the rows had."""
+    fewest, most = min(counts, default=0), max(counts, default=0)
+    if most <= 1:
+        return f"{most} round{'' if most else 's'}"
+    return f"best of {most if fewest == most else f'{fewest} to {most}'} rounds"
+
+
 def machine_text(results):
     """Where and with what, and what the machine can do."""
     machine, rows = results["machine"], results["rows"]
-    counts = sorted({row["rounds"] for row in rows})
-    rounds = "1 round" if counts == [1] else \
-        f"best of {' to '.join(str(count) for count in sorted({counts[0], counts[-1]}))} rounds"
+    rounds = rounds_text([row["rounds"] for row in rows])
     text = (f"Measured {machine['date']} on {machine['cpu']}, {machine['threads']} of "
             f"{machine['cores']} cores, {rounds}. {machine['cnnc']}; {machine['compiler']}; "
             f"{versions(results)}.")

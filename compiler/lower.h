@@ -108,7 +108,7 @@ Expr *lower_window_element(Lowering *lowering, const Node *node, Expr *const *in
 #define MAX_NEAR_TENSORS 4
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);
 #define SECOND_LEVEL_CACHE (1 << 20) /* bytes of one core's that an operand may fill */
-/* Whether the examples of the largest batch are more than so many bytes; more than that. */
+/* Whether the examples of the largest batch take more than so many bytes; than such a cache. */
 bool lower_exceeds(const Lowering *lowering, const Tensor *tensor, double bytes);
 bool lower_is_large(const Lowering *lowering, const Tensor *tensor);
 /* Rows of a vector each, `step` reals apart. */
