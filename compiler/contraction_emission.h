@@ -94,6 +94,7 @@ typedef struct Prefetch {
     int64_t distance;
     bool far;   /* needed so late that the second-level cache is the place */
     bool lines; /* of all rows of a tile: the first steps ask for one each */
+    bool halves; /* two steps ask for the same line */
 } Prefetch;
 typedef struct Prefetches {
     int count;
@@ -101,7 +102,8 @@ typedef struct Prefetches {
 } Prefetches;
 /* Declares the pointers in front of the innermost loop over e->reduced[from...). */
 Prefetches contraction_point_ahead(Emission *e, int from);
-void contraction_prefetch(Emission *e, const Prefetches *prefetches);
+/* Asks for those with `halves`, or without. */
+void contraction_prefetch(Emission *e, const Prefetches *prefetches, bool halves);
 /* Asks for weights of the next block of channels, inside the loops over e->reduced[0, last). */
 void contraction_prefetch_block(Emission *e, int last);
 

@@ -44,11 +44,11 @@ static int innermost(const Emission *e) {
     return e->reduced[e->reduced_count - 1];
 }
 
-/* Lets the innermost index stand for the rows; false where a row's lines are not its own. */
+/* Lets the innermost index stand for the rows; false where more than two share a line. */
 static bool step_through_rows(const Emission *e, Side *side) {
     int64_t row = side->coefficient[e->plan->tile.row_dim];
     side->coefficient[innermost(e)] = row;
-    return row >= LINE_REALS;
+    return row >= LINE_REALS / 2;
 }
 
 /* From one tile to the next rows of examples that are more than this have left the first-level
@@ -121,6 +121,7 @@ static Prefetch *point_to(Emission *e, Prefetches *prefetches, const Side *side,
     Builder *b = e->b;
     Prefetch *prefetch = &prefetches->list[prefetches->count++];
     *prefetch = (Prefetch){.from = *side, .count = 1};
+    prefetch->halves = side->coefficient[innermost(e)] < LINE_REALS;
     prefetch->from.buffer = declare_pointer(b, name, side->buffer, side_offset(e, side));
     prefetch->from.base = 0;
     return prefetch;
@@ -337,14 +338,15 @@ static void prefetch_lines(Emission *e, const Prefetches *prefetches) {
     close_blocks(b, 1);
 }
 
-void contraction_prefetch(Emission *e, const Prefetches *prefetches) {
+void contraction_prefetch(Emission *e, const Prefetches *prefetches, bool halves) {
     if (prefetches->count > 0 && prefetches->list[0].lines) {
-        prefetch_lines(e, prefetches);
+        if (!halves)
+            prefetch_lines(e, prefetches);
         return;
     }
     for (int i = 0; i < prefetches->count; i++) {
         const Prefetch *prefetch = &prefetches->list[i];
-        for (int k = 0; k < prefetch->count; k++) {
+        for (int k = 0; k < prefetch->count && prefetch->halves == halves; k++) {
             Side from = prefetch->from;
             from.base = k * prefetch->distance;
             prefetch_vectors(e, &from, prefetch->far ? "VECTOR_PREFETCH_FAR" : "VECTOR_PREFETCH");

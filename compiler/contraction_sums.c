@@ -21,6 +21,14 @@ Expr *load_vector(Emission *e, const Side *side, Expr *column) {
     return load;
 }
 
+static int free_registers(const Emission *e) {
+    return e->plan->lowering->options->registers - e->rows * e->lines * e->columns;
+}
+
+static bool has_few_registers(const Emission *e) {
+    return lower_has_few_registers(e->plan->lowering->options);
+}
+
 /* One of several columns stays in its register until all rows have used it. */
 static void hold_value(Emission *e, Buffer *held, Expr *column) {
     Builder *b = e->b;
@@ -29,21 +37,27 @@ static void hold_value(Emission *e, Buffer *held, Expr *column) {
         call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
 }
 
+/* Whether a step loads its vectors once for all rows, BROADCAST. */
+static bool holds_vectors(const Emission *e) {
+    const Tile *tile = &e->plan->tile;
+    return !depends(&e->plan->side[tile->vector_side], tile->row_dim) && e->rows * e->lines > 1;
+}
+
 /* sum[row][column] += ... for one combination of the reduced dims, BROADCAST. */
 static void emit_broadcast_step(Emission *e, Buffer *sum) {
     Builder *b = e->b;
     const Tile *tile = &e->plan->tile;
     const Side *vectors = &e->plan->side[tile->vector_side];
     const Side *scalars = &e->plan->side[!tile->vector_side];
-    bool by_row = depends(vectors, tile->row_dim);
     int64_t extent = e->columns;
+    bool room = has_few_registers(e) && e->columns + 1 <= free_registers(e);
     Buffer *held = NULL;
-    if (!by_row && e->rows * e->lines > 1) {
+    if (holds_vectors(e)) {
         int opened = 0;
         held = declare_array(b, "held", TYPE_VECTOR, 1, &extent);
         Expr *t = open_unrolled(b, "t", extent, &opened);
         store_at(b, held, 1, &t, load_vector(e, vectors, t), false);
-        if (tile->column_dim < 0)
+        if (tile->column_dim < 0 || room)
             hold_value(e, held, t);
         close_blocks(b, opened);
     }
@@ -182,13 +196,12 @@ static void point_to_sides(Emission *e, Side *saved, Expr **dims) {
     }
 }
 
-#define BRIEF 112    /* multiply-adds; half as many where C compilers soon run out of registers */
-#define WIDE_FILE 32 /* registers */
+#define BRIEF 112 /* multiply-adds; half as many where registers are few */
 
 /* The innermost loop is so short that counting would cost more than the code of all its steps. Not
  * with chains, whose loads C compilers would bring out of their order then. */
 static bool is_brief(const Emission *e, int d) {
-    int64_t most = e->plan->lowering->options->registers >= WIDE_FILE ? BRIEF : BRIEF / 2;
+    int64_t most = has_few_registers(e) ? BRIEF / 2 : BRIEF;
     const Tile *tile = &e->plan->tile;
     const PlanDim *dim = &e->plan->dims[d];
     int64_t step = tile->form == TILE_DOT && d == tile->vector_dim ? e->length : 1;
@@ -258,17 +271,46 @@ static void join_chains(Emission *e, Buffer *sum) {
     close_blocks(b, opened);
 }
 
+/* Tiles of few registers have few multiply-adds in a step: two steps share the counting, which
+ * takes slots that another thread of the same core wants, and what they ask the caches for. Not
+ * where the loads of the second would need registers of the first. */
+static bool takes_pairs(const Emission *e, int last) {
+    const ContractionPlan *plan = e->plan;
+    int d = e->reduced[last];
+    return plan->tile.form == TILE_BROADCAST && last == e->reduced_count - 1 && has_few_registers(e) &&
+           plan->dims[d].lanes && plan->dims[d].extent % 2 == 0 && !e->clipped[d].end &&
+           !is_brief(e, d) && holds_vectors(e) && e->columns > 1 &&
+           e->columns + 2 <= free_registers(e);
+}
+
+/* The steps of the innermost loop in pairs; returns how many loops were opened. */
+static int emit_pairs(Emission *e, Buffer *sum, int last, const Prefetches *ahead) {
+    Builder *b = e->b;
+    int d = e->reduced[last], opened = 1;
+    Expr *pair = e->dims[d] = open_range(b, LOOP_SERIAL, e->plan->dims[d].letter, integer(b, 0),
+                                         plan_dim_end(e->plan, d), 2);
+    b->open_stmt[b->depth - 1]->rolled = true;
+    contraction_prefetch(e, ahead, true);
+    e->dims[d] = plus(b, pair, open_unrolled(b, "half", 2, &opened));
+    contraction_prefetch(e, ahead, false);
+    emit_broadcast_step(e, sum);
+    return opened;
+}
+
 /* Opens the loops of e->reduced[last...) inside `outer` others and makes their step; returns how
  * many were opened. */
 static int emit_steps(Emission *e, Buffer *sum, int last, int outer, const Prefetches *ahead) {
     Builder *b = e->b;
+    if (last < e->reduced_count && takes_pairs(e, last))
+        return emit_pairs(e, sum, last, ahead);
     int opened = contraction_open_reduced(e, last, e->reduced_count);
     if (outer + opened > 0) {
         bool brief = last < e->reduced_count && is_brief(e, e->reduced[last]);
         b->open_stmt[b->depth - 1]->unroll = brief;
         b->open_stmt[b->depth - 1]->rolled = !brief;
     }
-    contraction_prefetch(e, ahead);
+    contraction_prefetch(e, ahead, true);
+    contraction_prefetch(e, ahead, false);
     if (e->plan->tile.form == TILE_BROADCAST)
         emit_broadcast_step(e, sum);
     else

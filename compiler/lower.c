@@ -567,6 +567,12 @@ Expr *lower_whole_batch(Lowering *lowering) {
                                          : batch_size(lowering->builder);
 }
 
+#define MANY_REGISTERS 32
+
+bool lower_has_few_registers(const LowerOptions *options) {
+    return options->registers < MANY_REGISTERS;
+}
+
 int lower_threads(const LowerOptions *options) {
     return options->threads > 0 ? options->threads : DEFAULT_THREADS;
 }

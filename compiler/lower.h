@@ -48,6 +48,9 @@ typedef struct LowerOptions {
     struct Tuning *tuning; /* --tune; NULL: the models' choices */
 } LowerOptions;
 
+/* Whether C compilers run out of the target's registers easily: multiply-adds in a loop are few
+ * then, and what else a step does counts. */
+bool lower_has_few_registers(const LowerOptions *options);
 /* Threads that estimates count with: those of --threads, or a few. */
 #define DEFAULT_THREADS 2
 int lower_threads(const LowerOptions *options);

@@ -94,8 +94,8 @@ static void add_block(const WinogradEmission *e, const Scratch *scratch, const P
     Buffer *tiles = declare_pointer(b, "from", scratch->inputs, from);
     Expr *offset = plus(b, product->filters, times(b, block, integer(b, length * vectors)));
     Buffer *factors = declare_pointer(b, "factors", scratch->filters, offset);
-    Expr *c = open_loop(b, LOOP_SERIAL, "c", length);
-    b->open_stmt[b->depth - 1]->rolled = true;
+    int opened = 0;
+    Expr *c = winograd_open_terms(e, "c", length, &opened);
     WinogradTerms terms = {.scalars = tiles,
                            .scalar = c,
                            .scalar_stride = length,
@@ -103,7 +103,7 @@ static void add_block(const WinogradEmission *e, const Scratch *scratch, const P
                            .vector = times(b, c, integer(b, vectors)),
                            .vector_stride = length};
     winograd_add_terms(e, sums, &terms);
-    close_blocks(b, 1);
+    close_blocks(b, opened);
 }
 
 static void multiply_slab(const WinogradEmission *e, const Scratch *scratch,

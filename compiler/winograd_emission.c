@@ -363,6 +363,24 @@ Buffer *winograd_declare_sums(const WinogradEmission *e) {
     return sums;
 }
 
+/* Where a target has few registers: whether the vectors of a step and so many scalars find room
+ * beside the sums. */
+static bool has_room(const WinogradEmission *e, int scalars) {
+    const WinogradPlan *plan = e->plan;
+    return lower_has_few_registers(e->lowering->options) &&
+           (plan->rows + 1) * plan->columns + scalars <= e->lowering->options->registers;
+}
+
+Expr *winograd_open_terms(const WinogradEmission *e, const char *letter, int64_t count,
+                          int *opened) {
+    Builder *b = e->b;
+    int64_t step = count % 2 == 0 && has_room(e, 2) ? 2 : 1;
+    Expr *index = open_range(b, LOOP_SERIAL, letter, integer(b, 0), integer(b, count), step);
+    b->open_stmt[b->depth - 1]->rolled = true;
+    ++*opened;
+    return step == 1 ? index : plus(b, index, open_unrolled(b, "half", step, opened));
+}
+
 void winograd_add_terms(const WinogradEmission *e, Buffer *sums, const WinogradTerms *terms) {
     Builder *b = e->b;
     int64_t columns = e->plan->columns;
@@ -371,6 +389,9 @@ void winograd_add_terms(const WinogradEmission *e, Buffer *sums, const WinogradT
     Expr *t = open_unrolled(b, "t", columns, &opened);
     Expr *offset = plus(b, terms->vector, scaled(b, t, terms->vector_stride));
     store_at(b, held, 1, &t, winograd_load_vector(b, terms->vectors, 1, &offset), false);
+    Expr *value = load_at(b, held, 1, &t);
+    if (has_room(e, 1))
+        call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
     close_blocks(b, opened);
     opened = 0;
     Expr *u = open_unrolled(b, "u", e->plan->rows, &opened);

@@ -112,6 +112,9 @@ typedef struct WinogradTerms {
     int64_t scalar_stride, vector_stride;
 } WinogradTerms;
 Buffer *winograd_declare_sums(const WinogradEmission *e);
+/* The loop over its terms, two at a time where registers are few: the index. Adds to *opened. */
+Expr *winograd_open_terms(const WinogradEmission *e, const char *letter, int64_t count,
+                          int *opened);
 void winograd_add_terms(const WinogradEmission *e, Buffer *sums, const WinogradTerms *terms);
 /* Stores the sums at offset + row*row_stride + column*column_stride, or adds them. */
 void winograd_store_sums(const WinogradEmission *e, Buffer *sums, Buffer *to, Expr *offset,

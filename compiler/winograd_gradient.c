@@ -87,6 +87,7 @@ static void multiply(WinogradEmission *e, const WinogradCut *x, const WinogradCu
     prefetch_share(e, x, dy, (Expr *[]){point, group, block, c});
     Buffer *tile = winograd_declare_sums(e);
 
+    int terms_opened = 1;
     Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
     WinogradPlace place = {slab, point, block};
     Expr *from = winograd_slab_offset(e, &place, plan->input_blocks);
@@ -94,8 +95,7 @@ static void multiply(WinogradEmission *e, const WinogradCut *x, const WinogradCu
     place.block = times(b, group, integer(b, plan->columns));
     from = winograd_slab_offset(e, &place, plan->result_blocks);
     Buffer *factors = declare_pointer(b, "factors", dy->to, from);
-    Expr *i = open_loop(b, LOOP_SERIAL, "i", plan->slab);
-    b->open_stmt[b->depth - 1]->rolled = true;
+    Expr *i = winograd_open_terms(e, "i", plan->slab, &terms_opened);
     Expr *vector = times(b, i, integer(b, length));
     WinogradTerms terms = {.scalars = tiles,
                            .scalar = vector,
@@ -104,7 +104,7 @@ static void multiply(WinogradEmission *e, const WinogradCut *x, const WinogradCu
                            .vector = vector,
                            .vector_stride = plan->slab * length};
     winograd_add_terms(e, tile, &terms);
-    close_blocks(b, 2);
+    close_blocks(b, terms_opened);
 
     Expr *number =
         plus(b, times(b, group, integer(b, channels)), times(b, block, integer(b, length)));

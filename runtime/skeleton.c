@@ -37,6 +37,11 @@
 /* It only joins arguments in pairs where kernels hand them to threads. */
 #pragma GCC optimize("no-tree-slp-vectorize")
 #endif
+#if VECTOR_LENGTH > 1 && VECTOR_BYTES < 64
+/* To move loads behind the tests of what they are for makes branches of selections, and loops of
+ * vectors ones of numbers; AVX-512 masks them. */
+#pragma GCC optimize("no-tree-sink")
+#endif
 #endif
 
 #include "api.h"
