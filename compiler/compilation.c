@@ -44,6 +44,7 @@ static LowerOptions lower_options(const Compilation *compilation) {
                               vectors ? target_vector_length(options->target, number_bytes) : 1,
                           .registers = options->target->vector_registers,
                           .vector_rate = options->target->vector_rate,
+                          .second_level_cache = options->target->second_level_cache,
                           .winograd = option_pass_enabled(options, PASS_WINOGRAD),
                           .threads = options->threads,
                           .max_batch = batch ? batch : DEFAULT_BATCH,

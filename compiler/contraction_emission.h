@@ -92,8 +92,8 @@ typedef struct Prefetch {
     Side from; /* a pointer; in each step what lies at its index of the innermost loop, */
     int count; /* and so often that at a distance from it */
     int64_t distance;
-    bool far;   /* needed so late that the second-level cache is the place */
-    bool lines; /* of all rows of a tile: the first steps ask for one each */
+    bool far;    /* needed so late that the second-level cache is the place */
+    bool lines;  /* of all rows of a tile: the first steps ask for one each */
     bool halves; /* two steps ask for the same line */
 } Prefetch;
 typedef struct Prefetches {

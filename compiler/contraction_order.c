@@ -31,7 +31,8 @@ static void move_to(Emission *e, int d, int to) {
 
 bool contraction_keeps_vectors(const ContractionPlan *plan) {
     const Tensor *tensor = plan->side[plan->tile.vector_side].operand->tensor;
-    return (double)tensor->elements * sizeof(float) <= SECOND_LEVEL_CACHE / 2;
+    return (double)tensor->elements * sizeof(float) <=
+           plan->lowering->options->second_level_cache / 2;
 }
 
 /* Where the loop over blocks of channels goes if not all the weights stay in the cache: outside of
@@ -51,7 +52,7 @@ static int place_of_blocks(const Emission *e) {
     if (!image->per_example || plan->dims[tile->row_dim].batch ||
         image->elements * blocks <= vectors->elements)
         return 0;
-    if (image->elements * (int64_t)sizeof(float) > 2 * SECOND_LEVEL_CACHE)
+    if (image->elements * (int64_t)sizeof(float) > 2 * plan->lowering->options->second_level_cache)
         return e->outer_count - 1;
     return behind_batch;
 }

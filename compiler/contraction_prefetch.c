@@ -51,9 +51,9 @@ static bool step_through_rows(const Emission *e, Side *side) {
     return row >= LINE_REALS / 2;
 }
 
-/* From one tile to the next rows of examples that are more than this have left the first-level
- * cache. */
-#define NEAR_BYTES (SECOND_LEVEL_CACHE / 4)
+/* From one tile to the next rows of examples that are more than this part of the second-level cache
+ * have left the first. */
+#define NEAR_PART 4
 
 /* The rows of the other operand in the next block of channels. */
 static bool find_next_scalars(const Emission *e, int from, Side *next) {
@@ -63,7 +63,8 @@ static bool find_next_scalars(const Emission *e, int from, Side *next) {
     for (int i = from; i < e->reduced_count - 1; i++)
         if (plan->dims[e->reduced[i]].origin == plan->dims[innermost(e)].origin)
             block = e->reduced[i];
-    if (block < 0 || !lower_exceeds(plan->lowering, scalars->operand->tensor, NEAR_BYTES))
+    if (block < 0 || !lower_exceeds(plan->lowering, scalars->operand->tensor,
+                                    plan->lowering->options->second_level_cache / NEAR_PART))
         return false;
     *next = *scalars;
     next->base += next->coefficient[block];
@@ -95,7 +96,8 @@ static bool find_next_rows(const Emission *e, Side *next) {
     const Tile *tile = &plan->tile;
     const Side *scalars = &plan->side[!tile->vector_side];
     double bytes = (double)scalars->operand->tensor->elements * sizeof(float);
-    if (!plan->turned || e->rows < tile->rows || tile->row_dim < 0 || bytes <= SECOND_LEVEL_CACHE ||
+    if (!plan->turned || e->rows < tile->rows || tile->row_dim < 0 ||
+        bytes <= plan->lowering->options->second_level_cache ||
         scalars->coefficient[tile->row_dim] != plan->dims[innermost(e)].extent)
         return false;
     *next = *scalars;

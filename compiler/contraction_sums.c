@@ -277,9 +277,9 @@ static void join_chains(Emission *e, Buffer *sum) {
 static bool takes_pairs(const Emission *e, int last) {
     const ContractionPlan *plan = e->plan;
     int d = e->reduced[last];
-    return plan->tile.form == TILE_BROADCAST && last == e->reduced_count - 1 && has_few_registers(e) &&
-           plan->dims[d].lanes && plan->dims[d].extent % 2 == 0 && !e->clipped[d].end &&
-           !is_brief(e, d) && holds_vectors(e) && e->columns > 1 &&
+    return plan->tile.form == TILE_BROADCAST && last == e->reduced_count - 1 &&
+           has_few_registers(e) && plan->dims[d].lanes && plan->dims[d].extent % 2 == 0 &&
+           !e->clipped[d].end && !is_brief(e, d) && holds_vectors(e) && e->columns > 1 &&
            e->columns + 2 <= free_registers(e);
 }
 

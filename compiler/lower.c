@@ -468,7 +468,7 @@ bool lower_exceeds(const Lowering *lowering, const Tensor *tensor, double bytes)
 }
 
 bool lower_is_large(const Lowering *lowering, const Tensor *tensor) {
-    return lower_exceeds(lowering, tensor, SECOND_LEVEL_CACHE);
+    return lower_exceeds(lowering, tensor, lowering->options->second_level_cache);
 }
 
 #define VECTORS_PER_SUM 4 /* operations on vectors that it costs */

@@ -36,11 +36,12 @@ typedef struct Subroutine {
 } Subroutine;
 
 typedef struct LowerOptions {
-    int level;          /* 0: plain loops, sums in double; 1: vector and parallel loops */
-    int vector_length;  /* reals in a vector of the target; 1: no vectors */
-    int registers;      /* vector registers of the target */
-    double vector_rate; /* multiply-adds, and loads, of a vector per cycle of the target */
-    bool winograd;      /* convolutions by minimal filtering where that is faster */
+    int level;              /* 0: plain loops, sums in double; 1: vector and parallel loops */
+    int vector_length;      /* reals in a vector of the target; 1: no vectors */
+    int registers;          /* vector registers of the target */
+    double vector_rate;     /* multiply-adds, and loads, of a vector per cycle of the target */
+    int second_level_cache; /* bytes, of one of the target's cores */
+    bool winograd;          /* convolutions by minimal filtering where that is faster */
     int threads;
     int max_batch;         /* of a shard, where there are several */
     int shards;            /* that the whole batch is cut into (shard.h) */
@@ -110,8 +111,8 @@ Expr *lower_window_element(Lowering *lowering, const Node *node, Expr *const *in
  */
 #define MAX_NEAR_TENSORS 4
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);
-#define SECOND_LEVEL_CACHE (1 << 20) /* bytes of one core's that an operand may fill */
-/* Whether the examples of the largest batch take more than so many bytes; than such a cache. */
+/* Whether the examples of the largest batch take more than so many bytes; than the second-level
+ * cache. */
 bool lower_exceeds(const Lowering *lowering, const Tensor *tensor, double bytes);
 bool lower_is_large(const Lowering *lowering, const Tensor *tensor);
 /* Rows of a vector each, `step` reals apart. */

@@ -3,13 +3,14 @@
 #include <string.h>
 
 #define AVX512_FLAGS "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma"
+#define KB 1024
 const Target target_table[] = {
-    {"avx512", "x86-64 with AVX-512", 64, 32, 2, AVX512_FLAGS},
-    {"zen4", "x86-64 with AVX-512 in halves", 64, 32, 1, AVX512_FLAGS},
-    {"avx2", "x86-64 with AVX2 and FMA", 32, 16, 2, "-mavx2 -mfma"},
-    {"sse2", "any x86-64", 16, 16, 2, "-msse2"},
-    {"neon", "AArch64", 16, 32, 2, ""},
-    {"generic", "any machine: no vectors", 0, 16, 2, ""},
+    {"avx512", "x86-64 with AVX-512", 64, 32, 2, 1024 * KB, AVX512_FLAGS},
+    {"zen4", "x86-64 with AVX-512 in halves", 64, 32, 1, 1024 * KB, AVX512_FLAGS},
+    {"avx2", "x86-64 with AVX2 and FMA", 32, 16, 2, 512 * KB, "-mavx2 -mfma"},
+    {"sse2", "any x86-64", 16, 16, 2, 512 * KB, "-msse2"},
+    {"neon", "AArch64", 16, 32, 2, 1024 * KB, ""},
+    {"generic", "any machine: no vectors", 0, 16, 2, 1024 * KB, ""},
 };
 const int target_count = (int)(sizeof target_table / sizeof target_table[0]);
 

@@ -11,6 +11,7 @@ typedef struct Target {
     int vector_bytes;           /* of one vector register; 0: no vectors */
     int vector_registers;       /* that a kernel may hope to keep values in */
     double vector_rate;         /* multiply-adds, and loads, of a whole vector per cycle */
+    int second_level_cache;     /* bytes of one core's that operands may fill */
     const char *compiler_flags; /* for gcc and clang, where it is not -march=native; "": none */
 } Target;
 
