@@ -31,7 +31,7 @@ SAME_VECTORS = {"zen4"}
 # Kinds whose kernels follow the vectors of the target: of the first list every sample, of the second one
 # each. --long takes all samples of all kinds.
 ALL_SAMPLES_OF = {"CONV", "DWCONV", "FC"}
-FIRST_SAMPLE_OF = {"MAXPOOL", "AVGPOOL", "BN", "LRN", "SOFTMAX", "GLU", "PRELU", "CONCAT", "MUL", "DROPOUT"}
+FIRST_SAMPLE_OF = {"MAXPOOL", "AVGPOOL", "BN", "LRN", "SOFTMAX", "GLU", "PRELU", "CONCAT", "MUL", "MAX", "DROPOUT"}
 NETWORKS = [pathlib.Path(__file__).with_name("wide.cnn"),
             *sorted((ROOT / "tests" / "networks").glob("*_small.cnn"))]
 # A largest batch of whole vectors of every target and one of none: the layout depends on it.
