@@ -123,7 +123,7 @@ static Prefetch *point_to(Emission *e, Prefetches *prefetches, const Side *side,
     Builder *b = e->b;
     Prefetch *prefetch = &prefetches->list[prefetches->count++];
     *prefetch = (Prefetch){.from = *side, .count = 1};
-    prefetch->halves = side->coefficient[innermost(e)] < LINE_REALS;
+    prefetch->halves = 2 * side->coefficient[innermost(e)] <= LINE_REALS;
     prefetch->from.buffer = declare_pointer(b, name, side->buffer, side_offset(e, side));
     prefetch->from.base = 0;
     return prefetch;

@@ -32,10 +32,12 @@ static bool can_lead(const Node *node) {
 /* A node that writes its result as one vector hands over elements by number: those of what follows
  * and of what that reads must lie in that order, too. */
 static bool leaves_order(const Node *leader, const Node *node) {
+    if (leader->role != NODE_DATA_GRADIENT || !(leader->op->flags & OP_READS_FLAT))
+        return false;
     bool flat = tensor_lies_flat(node_result(node)) && tensor_lies_flat(node->y);
     for (int i = 0; i < node->input_count; i++)
         flat = flat && tensor_lies_flat(node->x[i]);
-    return leader->role == NODE_DATA_GRADIENT && (leader->op->flags & OP_READS_FLAT) && !flat;
+    return !flat;
 }
 
 /* A node whose result is in C order may go through the batch example by example, and so leave out
