@@ -25,7 +25,7 @@ void winograd_emit_linear(Builder *b, const RationalMatrix *matrix, Expr *const 
         if (step->row >= 0)
             y[step->row] = sum;
         else
-            value[program.input_count + i] = declare(b, "part", TYPE_VECTOR, sum);
+            value[program.input_count + i] = declare(b, "part", x[0]->type, sum);
     }
 }
 

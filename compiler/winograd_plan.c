@@ -407,7 +407,7 @@ bool winograd_each_plan(const Lowering *lowering, const Node *node, WinogradKind
     if (!is_blocked(search.plan.input, length) || !is_blocked(search.plan.result, length) ||
         !has_halo(&search.plan))
         return false;
-    for (int step = 2; step + search.plan.taps - 1 <= WINOGRAD_MAX; step += 2) {
+    for (int step = 2; step + search.plan.taps - 1 <= WINOGRAD_TILE_MAX; step += 2) {
         set_step(&search, step);
         try_tiles(&search);
     }

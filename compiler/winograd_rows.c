@@ -38,11 +38,14 @@ static bool is_lanes(const Tensor *tensor, int length) {
     return tensor->layout.blocked_axis == BATCH_AXIS && tensor->layout.block == length;
 }
 
-static bool has_form(const RowsPlan *p) {
-    const Window *window = &p->node->layer->window;
-    const Tensor *weight = p->node->parameter_gradients[0];
-    if (!is_lanes(p->x, p->length) || !is_lanes(p->dy, p->length) || window->rank != 2 ||
-        p->node->connections || weight->extent[1] != p->x->extent[0])
+bool winograd_rows_form(const Lowering *lowering, const Node *node, const Tensor *a,
+                        const Tensor *b) {
+    const LowerOptions *options = lowering->options;
+    const Window *window = &node->layer->window;
+    int length = options->vector_length;
+    if (options->level == 0 || !options->winograd || length == 1 || !is_lanes(a, length) ||
+        !is_lanes(b, length) || window->rank != 2 || node->connections ||
+        node->parameters[0]->extent[1] != node->x[0]->extent[0])
         return false;
     for (int axis = 0; axis < 2; axis++)
         if (window->stride[axis] != 1 || window->dilation[axis] != 1)
@@ -101,10 +104,9 @@ static int choose_slots(const RowsPlan *p) {
 }
 
 static bool make_plan(RowsPlan *p) {
-    const LowerOptions *options = p->lowering->options;
     const Window *window = &p->node->layer->window;
-    p->length = options->vector_length;
-    if (options->level == 0 || !options->winograd || p->length == 1 || !has_form(p))
+    p->length = p->lowering->options->vector_length;
+    if (!winograd_rows_form(p->lowering, p->node, p->x, p->dy))
         return false;
     for (int axis = 0; axis < 2; axis++) {
         p->taps[axis] = window->kernel[axis];

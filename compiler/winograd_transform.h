@@ -13,7 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WINOGRAD_MAX 6 /* m + r - 1 at most */
+/* m + r - 1 at most: along one axis, and along both, where rounding errors multiply. */
+#define WINOGRAD_MAX 8
+#define WINOGRAD_TILE_MAX 6
 
 /* A fraction in lowest terms; the denominator is positive. */
 typedef struct Rational {
@@ -42,7 +44,7 @@ typedef struct WinogradMatrices {
     RationalMatrix input;  /* B^T: square */
 } WinogradMatrices;
 
-/* m + r - 1 is 4 or 6. */
+/* m + r - 1 is 4, 6 or 8. */
 WinogradMatrices winograd_matrices(int outputs, int taps, WinogradScaling scaling);
 
 /* A matrix times a vector as straight-line code. Values are numbered: first the elements of the

@@ -36,14 +36,14 @@
 #if VECTOR_LENGTH > 1
 /* It only joins arguments in pairs where kernels hand them to threads. */
 #pragma GCC optimize("no-tree-slp-vectorize")
+/* A constant that is moved out of all loops takes a register that tiles of sums need: gcc then
+ * keeps sums in memory, and a tile of AVX2 takes half as long again. */
+#pragma GCC optimize("no-move-loop-invariants")
 #endif
 #if VECTOR_LENGTH > 1 && VECTOR_BYTES < 64
 /* To move loads behind the tests of what they are for makes branches of selections, and loops of
  * vectors ones of numbers; AVX-512 masks them. */
 #pragma GCC optimize("no-tree-sink")
-/* A zero that is moved out of all loops takes a register that tiles of sums need: gcc then keeps
- * sums in memory, and a tile of AVX2 takes half as long again. */
-#pragma GCC optimize("no-move-loop-invariants")
 #endif
 #endif
 

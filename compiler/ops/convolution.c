@@ -160,7 +160,8 @@ static Convolution forward_convolution(const Node *node) {
 }
 
 void convolution_forward(Lowering *lowering, const Node *node) {
-    if (winograd_lower(lowering, node, WINOGRAD_FORWARD))
+    if (winograd_lower(lowering, node, WINOGRAD_FORWARD) ||
+        winograd_rows_map(lowering, node, false))
         return;
     const Convolution c = forward_convolution(node);
     lower_contraction(lowering, &c.contraction);
@@ -317,7 +318,8 @@ static void lower_phases(Lowering *lowering, const Node *node, int axis, Phase *
 void convolution_data_gradient(Lowering *lowering, const Node *node) {
     const Window *window = &node->layer->window;
     Phase phases[3];
-    if (winograd_lower(lowering, node, WINOGRAD_DATA_GRADIENT))
+    if (winograd_lower(lowering, node, WINOGRAD_DATA_GRADIENT) ||
+        winograd_rows_map(lowering, node, true))
         return;
     if (node->dx->layout.blocked_axis >= 0 && node->dy->layout.blocked_axis >= 0) {
         lower_phases(lowering, node, 0, phases);

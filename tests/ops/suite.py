@@ -60,19 +60,24 @@ WINOGRAD_WAYS = [
     ([], ["-march=native"]), (["--threads=1"], ["-march=native"]), (["--threads=3"], ["-march=native"]),
     (["-fno-winograd"], ["-march=native"]), (["-fno-pad"], ["-march=native"]), (["--target=sse2"], []),
 ]
+# And for one whose vectors are examples, where a batch fills these.
+ROWS_WAYS = [
+    ([], ["-march=native"]), (["--threads=1"], ["-march=native"]), (["--threads=2"], ["-march=native", "-fopenmp"]),
+    (["-fno-winograd"], ["-march=native"]), (["-fno-shard"], ["-march=native"]), (["--target=sse2"], []),
+]
 
 
-def ways_agree(context, network, precision, options, bound, ways, optimise):
+def ways_agree(context, network, precision, options, bound, ways, optimise, batch=4):
     directory = context.directory("ways", network, precision)
     source = ROOT / "tests" / "networks" / f"{network}.cnn"
     text = source.read_text()
-    plain = emit_and_build_parts(context, source, directory, "plain", "-O0", *options, "--batch=4",
-                                 optimise=optimise)
-    write_case(directory, plain, text, 3)
+    size = f"--batch={batch}"
+    plain = emit_and_build_parts(context, source, directory, "plain", "-O0", *options, size, optimise=optimise)
+    write_case(directory, plain, text, 3, batch=batch - 1)
     expected, passed = results(directory, plain), 0
     for index, (way, flags) in enumerate(ways):
         name = f"way{index}"
-        program = emit_and_build_parts(context, source, directory, name, *options, *way, "--batch=4", flags=flags,
+        program = emit_and_build_parts(context, source, directory, name, *options, *way, size, flags=flags,
                                        optimise=optimise)
         try:
             check_same(results(directory, program), expected, bound)
@@ -82,13 +87,13 @@ def ways_agree(context, network, precision, options, bound, ways, optimise):
     return passed, 0, ""
 
 
-def threads_agree(context, network):
+def threads_agree(context, network, batch=4):
     """However many threads share tiles and filters, the results have the same bits."""
     directory = context.directory("threads", network)
     source = ROOT / "tests" / "networks" / f"{network}.cnn"
-    program = emit_and_build_parts(context, source, directory, "threads", "--batch=4",
+    program = emit_and_build_parts(context, source, directory, "threads", f"--batch={batch}",
                                    flags=["-march=native", "-fopenmp"])
-    write_case(directory, program, source.read_text(), 5)
+    write_case(directory, program, source.read_text(), 5, batch=batch - 1)
     one, three = (results(directory, program, environment={"OMP_NUM_THREADS": threads}) for threads in "13")
     for name, array in one.items():
         check(np.array_equal(array, three[name]), f"{name}: not the same with three threads as with one")
@@ -183,8 +188,11 @@ def cases(context):
         for network in WINOGRAD_NETWORKS:
             result.append(Case(f"ways to compile {network}, {precision}", ways_agree, network, precision, options,
                                bound, WINOGRAD_WAYS, "-Og", weight=9))
+        result.append(Case(f"ways to compile rows_small, {precision}", ways_agree, "rows_small", precision, options,
+                           bound, ROWS_WAYS, "-Og", 32, weight=9))
     for network in WINOGRAD_NETWORKS:
         result.append(Case(f"{network}, threads", threads_agree, network))
+    result.append(Case("rows_small, threads", threads_agree, "rows_small", 48))
     result.append(Case("normalisation far from zero", normalises_far_from_zero))
     result.append(Case("every kind has samples", every_kind_has_samples, found))
     return result

@@ -36,7 +36,7 @@ NETWORKS = [pathlib.Path(__file__).with_name("wide.cnn"),
             *sorted((ROOT / "tests" / "networks").glob("*_small.cnn"))]
 # A largest batch of whole vectors of every target and one of none: the layout depends on it.
 WHOLE_VECTORS, NO_VECTORS = 16, 5
-WHOLE_VECTORS_NETWORKS = {"heads_small", "train_small"}
+WHOLE_VECTORS_NETWORKS = {"heads_small", "rows_small", "train_small"}
 # See chosen_networks; their files are compiled as a whole.
 MAIN_NETWORKS = {"wide", "resnet_small"}
 

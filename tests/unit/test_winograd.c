@@ -12,7 +12,7 @@
 
 static const struct {
     int outputs, taps;
-} forms[] = {{2, 3}, {3, 2}, {4, 3}, {3, 4}, {2, 5}, {5, 2}};
+} forms[] = {{2, 3}, {3, 2}, {4, 3}, {3, 4}, {2, 5}, {5, 2}, {4, 5}, {5, 4}, {6, 3}, {3, 6}};
 #define FORMS (sizeof forms / sizeof forms[0])
 
 static void multiply(const RationalMatrix *matrix, const Rational *x, Rational *y) {

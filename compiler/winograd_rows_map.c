@@ -1,0 +1,486 @@
+#include "winograd_emission.h"
+#include "winograd_rows.h"
+
+/* Arrays in memory, a vector being a number of V examples:
+ *
+ *   inputs   [block of examples][point][input channel][row][tile][V]
+ *   factors  [point][input channel][tap along the other axis][output channel]
+ *   products [block of examples][output channel][row of a part][tile][point][V]
+ *
+ * with one block of examples in all where one thread takes them in turn. x is the input and y the
+ * output, or dy and dx. The data gradient is the transpose of the forward pass: elements of dy go
+ * to the points by the transpose of A^T, and those of dx come back by that of B^T, each the sum of
+ * the tiles that reach it; so it has as many products, and no padding. */
+typedef struct MapPlan {
+    Lowering *lowering;
+    Builder *b;
+    const Node *node;
+    Tensor *from, *to;
+    bool turned; /* the data gradient */
+    int length;  /* reals in a vector */
+    int step, points;
+    int64_t taps[2];     /* of a filter along both axes */
+    int64_t pad;         /* rows that the first row of the result reads before the input */
+    int64_t tiles;       /* of a row */
+    int64_t first[2];    /* column of the first tile in the input, and in the result */
+    int outputs, places; /* of a register tile: output channels and tiles */
+    int64_t rows;        /* of the result, in a part: multiplied at one point after the other */
+    bool in_turn;        /* blocks of examples */
+    RationalMatrix cut, filter, put;
+    Buffer *inputs, *factors, *products;
+} MapPlan;
+
+/* ---- What it is used for ---- */
+
+#define LEAST_SUMS 8          /* of a register tile: fewer wait for their own additions */
+#define NEAR_BYTES (26 << 10) /* that stay in the first-level cache */
+/* Cycles: a vector at a point on its way there or back; multiply-adds take longer than at the peak.
+ */
+#define CYCLES_PER_POINT 3.0
+#define EFFICIENCY 0.9
+#define GAIN 1.1 /* at the least */
+
+/* Multiply-adds for `along` products of a row of the output's or dy's tiles. */
+static double products(const MapPlan *p, double along) {
+    int64_t rows = p->turned ? p->from->extent[1] : p->to->extent[1];
+    return (double)(p->from->extent[0] * p->to->extent[0] * rows * p->taps[0]) * along;
+}
+
+/* Columns of y or dy, which the tiles cover. */
+static int64_t width(const MapPlan *p) {
+    return p->turned ? p->from->extent[2] : p->to->extent[2];
+}
+
+static double direct_cycles(const MapPlan *p) {
+    return products(p, (double)(width(p) * p->taps[1])) /
+           (p->lowering->options->vector_rate * EFFICIENCY);
+}
+
+static double cycles(const MapPlan *p) {
+    double rate = p->lowering->options->vector_rate * EFFICIENCY;
+    double vectors =
+        (double)(p->from->extent[0] * p->from->extent[1] + p->to->extent[0] * p->to->extent[1]);
+    vectors *= (double)(p->tiles * p->points);
+    return products(p, (double)(p->tiles * p->points)) / rate + vectors * CYCLES_PER_POINT;
+}
+
+/* The register tile with the fewest loads for each multiply-add. */
+static bool choose_register_tile(MapPlan *p) {
+    int64_t registers = p->lowering->options->registers;
+    double best = 1;
+    for (int64_t outputs = 1; outputs <= p->to->extent[0]; outputs++)
+        for (int64_t places = 1; places <= p->tiles; places++) {
+            double loads = (double)(outputs + places) / (double)(outputs * places);
+            if (p->to->extent[0] % outputs != 0 || p->tiles % places != 0 || loads >= best ||
+                outputs * places < LEAST_SUMS || outputs * places + places + 1 > registers)
+                continue;
+            best = loads;
+            p->outputs = (int)outputs;
+            p->places = (int)places;
+        }
+    return best < 1;
+}
+
+static double vector_bytes(const MapPlan *p, int64_t vectors) {
+    return (double)vectors * p->length * sizeof(float);
+}
+
+/* Bytes that a block of examples reads and writes beyond the first-level cache in parts of so many
+ * rows: all points of a row's taps come again for the next row, those of one point stay. */
+static double bytes_moved(const MapPlan *p, int64_t rows) {
+    int64_t row = p->from->extent[0] * p->tiles, height = p->to->extent[1];
+    double products = vector_bytes(p, p->to->extent[0] * rows * p->tiles * p->points);
+    bool stays = vector_bytes(p, row * p->taps[0]) <= NEAR_BYTES;
+    double inputs = vector_bytes(p, row * p->points);
+    inputs *= stays ? (double)(rows + p->taps[0] - 1) : (double)(rows * p->taps[0]);
+    return (double)(height / rows) * (inputs + (products <= NEAR_BYTES ? 0 : 2 * products));
+}
+
+static int64_t choose_rows(const MapPlan *p) {
+    int64_t best = 1;
+    for (int64_t rows = 2; rows <= p->to->extent[1]; rows++)
+        if (p->to->extent[1] % rows == 0 && bytes_moved(p, rows) < bytes_moved(p, best))
+            best = rows;
+    return best;
+}
+
+static RationalMatrix transposed(const RationalMatrix *matrix) {
+    RationalMatrix result = {.rows = matrix->columns, .columns = matrix->rows};
+    for (int row = 0; row < matrix->rows; row++)
+        for (int column = 0; column < matrix->columns; column++)
+            result.at[column][row] = matrix->at[row][column];
+    return result;
+}
+
+static void choose_matrices(MapPlan *p) {
+    WinogradMatrices matrices = winograd_matrices(p->step, (int)p->taps[1], WINOGRAD_SCALE_FILTER);
+    p->filter = matrices.filter;
+    p->cut = p->turned ? transposed(&matrices.output) : matrices.input;
+    p->put = p->turned ? transposed(&matrices.input) : matrices.output;
+}
+
+static void set_step(MapPlan *p, int step) {
+    p->step = step;
+    p->points = step + (int)p->taps[1] - 1;
+    p->tiles = (width(p) + step - 1) / step;
+}
+
+/* The one that is estimated to be the fastest, if that is worth it. */
+static bool choose_step(MapPlan *p) {
+    int best = 0;
+    double least = direct_cycles(p) / GAIN;
+    for (int step = 2; step + p->taps[1] - 1 <= WINOGRAD_MAX; step += 2) {
+        set_step(p, step);
+        if (cycles(p) < least && choose_register_tile(p)) {
+            least = cycles(p);
+            best = step;
+        }
+    }
+    if (best == 0)
+        return false;
+    set_step(p, best);
+    return choose_register_tile(p);
+}
+
+static bool make_plan(MapPlan *p) {
+    const Window *window = &p->node->layer->window;
+    p->length = p->lowering->options->vector_length;
+    if (!winograd_rows_form(p->lowering, p->node, p->from, p->to) || p->node->moments ||
+        lower_window_node(p->lowering))
+        return false;
+    for (int axis = 0; axis < 2; axis++)
+        p->taps[axis] = window->kernel[axis];
+    if (!choose_step(p))
+        return false;
+    p->pad = p->turned ? p->taps[0] - 1 - window->pad_begin[0] : window->pad_begin[0];
+    p->first[p->turned] = -window->pad_begin[1];
+    p->rows = choose_rows(p);
+    p->in_turn = lower_threads(p->lowering->options) == 1;
+    return true;
+}
+
+/* ---- Filters ---- */
+
+static int64_t factors_size(const MapPlan *p) {
+    return p->points * p->from->extent[0] * p->taps[0] * p->to->extent[0];
+}
+
+/* Rows are turned around for the data gradient. */
+static void transform_filters(const MapPlan *p) {
+    Builder *b = p->b;
+    Expr *index[4], *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
+    int64_t inputs = p->from->extent[0], outputs = p->to->extent[0];
+    Expr *input = open_loop(b, LOOP_INDEPENDENT, p->turned ? "oc" : "ic", inputs);
+    Expr *tap = open_loop(b, LOOP_INDEPENDENT, "kh", p->taps[0]);
+    Expr *output = open_loop(b, LOOP_INDEPENDENT, p->turned ? "ic" : "oc", outputs);
+    index[0] = p->turned ? input : output;
+    index[1] = p->turned ? output : input;
+    index[2] = p->turned ? minus(b, integer(b, p->taps[0] - 1), tap) : tap;
+    for (int i = 0; i < p->taps[1]; i++) {
+        index[3] = integer(b, i);
+        Expr *weight = tensor_load(p->lowering, p->node->parameters[0], index);
+        x[i] = declare(b, "x", TYPE_REAL, weight);
+    }
+    winograd_emit_linear(b, &p->filter, x, y);
+    Expr *place = plus(b, scaled(b, input, p->taps[0]), tap);
+    place = plus(b, scaled(b, place, outputs), output);
+    for (int point = 0; point < p->points; point++) {
+        Expr *at = plus(b, place, integer(b, point * (factors_size(p) / p->points)));
+        store_at(b, p->factors, 1, &at, y[point], false);
+    }
+    close_blocks(b, 3);
+}
+
+/* ---- Inputs ---- */
+
+/* The number of a block among those that scratch has. */
+static Expr *scratch_block(const MapPlan *p, Expr *block) {
+    return p->in_turn ? integer(p->b, 0) : block;
+}
+
+static int64_t point_stride(const MapPlan *p) {
+    return winograd_point_stride(p->from->extent[0] * p->from->extent[1] * p->tiles * p->length);
+}
+
+/* Column i of a tile, counted in the input. */
+static int64_t column_of(const MapPlan *p, int64_t tile, int i) {
+    return tile * p->step + p->first[0] + i;
+}
+
+/* Whether the input has the column, or a halo there. */
+static bool has_column(const MapPlan *p, int64_t column) {
+    const Layout *layout = &p->from->layout;
+    return column >= -layout->before[2] && column < p->from->extent[2] + layout->after[2];
+}
+
+/* One tile, whose number is `fixed` unless that is negative: elements that the input lacks are 0.
+ */
+static void cut_tile(const MapPlan *p, Expr *block, Expr *const *place, int64_t fixed) {
+    Builder *b = p->b;
+    Expr *index[MAX_AXES], *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
+    index[AXIS_BATCH] = blocked_index(b, block, integer(b, 0), p->length);
+    index[AXIS_CHANNEL] = place[0];
+    index[AXIS_SPACE] = place[1];
+    for (int i = 0; i < p->cut.columns; i++) {
+        Expr *value = call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL);
+        if (fixed < 0 || has_column(p, column_of(p, fixed, i))) {
+            index[AXIS_SPACE + 1] =
+                plus(b, scaled(b, place[2], p->step), integer(b, i + p->first[0]));
+            value = tensor_load(p->lowering, p->from, index);
+            value->type = TYPE_VECTOR;
+        }
+        x[i] = declare(b, "x", TYPE_VECTOR, value);
+    }
+    winograd_emit_linear(b, &p->cut, x, y);
+    Expr *to = plus(b, scaled(b, place[0], p->from->extent[1]), place[1]);
+    to = scaled(b, plus(b, scaled(b, to, p->tiles), place[2]), p->length);
+    for (int point = 0; point < p->points; point++) {
+        Expr *from = plus(b, scaled(b, scratch_block(p, block), p->points), integer(b, point));
+        Expr *at = plus(b, scaled(b, from, point_stride(p)), to);
+        store_at(b, p->inputs, 1, &at, y[point], false);
+    }
+}
+
+static bool is_whole(const MapPlan *p, int64_t tile) {
+    return has_column(p, column_of(p, tile, 0)) &&
+           has_column(p, column_of(p, tile, p->cut.columns - 1));
+}
+
+/* All tiles of a block of examples; those at the ends of rows that reach past the input by
+ * themselves. */
+static void cut_rows(const MapPlan *p, Expr *block) {
+    Builder *b = p->b;
+    Expr *place[3];
+    place[0] = open_loop(b, LOOP_SERIAL, "c", p->from->extent[0]);
+    place[1] = open_loop(b, LOOP_SERIAL, "h", p->from->extent[1]);
+    for (int64_t tile = 0, end; tile < p->tiles; tile = end) {
+        end = tile + 1;
+        if (!is_whole(p, tile)) {
+            place[2] = integer(b, tile);
+            cut_tile(p, block, place, tile);
+            continue;
+        }
+        while (end < p->tiles && is_whole(p, end))
+            end++;
+        place[2] = open_range(b, LOOP_SERIAL, "tile", integer(b, tile), integer(b, end), 1);
+        expect_trips(b, (double)((end - tile) * p->length), false); /* the work is that of lanes */
+        cut_tile(p, block, place, -1);
+        close_blocks(b, 1);
+    }
+    close_blocks(b, 2);
+}
+
+/* ---- Products ---- */
+
+/* A register tile: where it reads, and the first of its output channels and tiles. */
+typedef struct MapTile {
+    Expr *block, *row, *point, *output, *place;
+} MapTile;
+
+/* sum[output][place] += factor * input for one input channel and tap. */
+static void add_products(const MapPlan *p, Buffer *sum, Buffer *inputs, Buffer *factors,
+                         Expr *tap) {
+    Builder *b = p->b;
+    int64_t places = p->places;
+    Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &places);
+    int opened = 0;
+    Expr *t = open_unrolled(b, "t", places, &opened);
+    Expr *at = plus(b, scaled(b, tap, p->tiles * p->length), scaled(b, t, p->length));
+    store_at(b, held, 1, &t, winograd_load_vector(b, inputs, 1, &at), false);
+    Expr *value = load_at(b, held, 1, &t);
+    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
+    close_blocks(b, opened);
+    opened = 0;
+    Expr *u = open_unrolled(b, "u", p->outputs, &opened);
+    at = plus(b, scaled(b, tap, p->to->extent[0]), u);
+    Expr *factor = load_at(b, factors, 1, &at);
+    factor = declare(b, "factor", TYPE_VECTOR, call(b, TYPE_VECTOR, "VECTOR_SET", 1, &factor));
+    t = open_unrolled(b, "t", places, &opened);
+    Expr *place[2] = {u, t};
+    store_at(b, sum, 2, place, times(b, factor, load_at(b, held, 1, &t)), true);
+    close_blocks(b, opened);
+}
+
+/* The taps whose rows the input has. */
+static Expr *open_taps(const MapPlan *p, Expr *row) {
+    Builder *b = p->b;
+    int64_t rows = p->from->extent[1];
+    Expr *begin = integer(b, 0), *end = integer(b, p->taps[0]);
+    if (p->pad > 0)
+        begin = maximum(b, begin, minus(b, integer(b, p->pad), row));
+    if (p->to->extent[1] + p->taps[0] - 1 - p->pad > rows)
+        end = minimum(b, end, minus(b, integer(b, rows + p->pad), row));
+    Expr *tap = open_range(b, LOOP_SERIAL, "kh", begin, end, 1);
+    expect_trips(b, (double)p->taps[0], false);
+    b->open_stmt[b->depth - 1]->rolled = true;
+    return tap;
+}
+
+static void add_terms(const MapPlan *p, Buffer *sum, const MapTile *tile) {
+    Builder *b = p->b;
+    int64_t row = p->tiles * p->length, rows = p->from->extent[1];
+    Expr *channel = open_loop(b, LOOP_SERIAL, "c", p->from->extent[0]);
+    Expr *from = plus(b, scaled(b, tile->block, p->points), tile->point);
+    Expr *first = plus(b, scaled(b, channel, rows), minus(b, tile->row, integer(b, p->pad)));
+    first = plus(b, scaled(b, first, row), scaled(b, tile->place, p->length));
+    Buffer *inputs = declare_pointer(b, "inputs_at", p->inputs,
+                                     plus(b, scaled(b, from, point_stride(p)), first));
+    Expr *factor = plus(b, scaled(b, tile->point, p->from->extent[0]), channel);
+    factor = plus(b, scaled(b, factor, p->taps[0] * p->to->extent[0]), tile->output);
+    Buffer *factors = declare_pointer(b, "factors_at", p->factors, factor);
+    add_products(p, sum, inputs, factors, open_taps(p, tile->row));
+    close_blocks(b, 2);
+}
+
+/* The offset of a row's products: [tile][point][V]. */
+static Expr *products_offset(const MapPlan *p, Expr *block, Expr *output, Expr *row) {
+    Builder *b = p->b;
+    Expr *offset = plus(b, scaled(b, block, p->to->extent[0]), output);
+    offset = plus(b, scaled(b, offset, p->rows), row);
+    return scaled(b, offset, p->tiles * p->points * p->length);
+}
+
+/* The sums to their place among the products, a row of the part; without one, zeros to the sums. */
+static void each_sum(const MapPlan *p, Buffer *sum, const MapTile *tile, Expr *to_row) {
+    Builder *b = p->b;
+    int opened = 0;
+    Expr *place[2];
+    place[0] = open_unrolled(b, "u", p->outputs, &opened);
+    place[1] = open_unrolled(b, "t", p->places, &opened);
+    if (to_row) {
+        Expr *at = products_offset(p, tile->block, plus(b, tile->output, place[0]), to_row);
+        Expr *in_row = scaled(b, plus(b, tile->place, place[1]), p->points);
+        in_row = plus(b, in_row, tile->point);
+        at = plus(b, at, scaled(b, in_row, p->length));
+        store_at(b, p->products, 1, &at, load_at(b, sum, 2, place), false);
+    } else {
+        store_at(b, sum, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
+    }
+    close_blocks(b, opened);
+}
+
+static Expr *open_parts(const MapPlan *p, const char *letter, int64_t extent, int64_t part,
+                        int *opened) {
+    Builder *b = p->b;
+    if (extent == part)
+        return integer(b, 0);
+    ++*opened;
+    return open_range(b, LOOP_SERIAL, letter, integer(b, 0), integer(b, extent), part);
+}
+
+/* The products of a part, from its first row on. */
+static void multiply(const MapPlan *p, Expr *block, Expr *first) {
+    Builder *b = p->b;
+    int64_t extent[2] = {p->outputs, p->places};
+    int opened = 1;
+    MapTile tile = {.block = block};
+    tile.point = open_loop(b, LOOP_SERIAL, "point", p->points);
+    tile.output = open_parts(p, p->turned ? "ic" : "oc", p->to->extent[0], p->outputs, &opened);
+    Expr *row = open_unless_single(b, LOOP_SERIAL, "h", p->rows, &opened);
+    tile.row = plus(b, first, row);
+    tile.place = open_parts(p, "tile", p->tiles, p->places, &opened);
+    Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
+    each_sum(p, sum, &tile, NULL);
+    add_terms(p, sum, &tile);
+    each_sum(p, sum, &tile, row);
+    close_blocks(b, opened);
+}
+
+/* ---- Results ---- */
+
+static int64_t row_width(const MapPlan *p) {
+    return (p->tiles - 1) * p->step + p->put.rows;
+}
+
+/* A row of one output channel from its products: the tiles side by side, or one over the other. */
+static void put_row(const MapPlan *p, Expr *from, Buffer *result) {
+    Builder *b = p->b;
+    Expr *x[WINOGRAD_MAX], *y[WINOGRAD_MAX], *place[2] = {NULL, integer(b, 0)};
+    if (p->turned) {
+        place[0] = open_loop(b, LOOP_SERIAL, "w", row_width(p));
+        store_at(b, result, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
+        close_blocks(b, 1);
+    }
+    Expr *tile = open_loop(b, LOOP_SERIAL, "tile", p->tiles);
+    expect_trips(b, (double)(p->tiles * p->length), false);
+    for (int point = 0; point < p->points; point++) {
+        Expr *at = plus(b, scaled(b, tile, p->points), integer(b, point));
+        at = plus(b, from, scaled(b, at, p->length));
+        x[point] = declare(b, "x", TYPE_VECTOR, winograd_load_vector(b, p->products, 1, &at));
+    }
+    winograd_emit_linear(b, &p->put, x, y);
+    for (int i = 0; i < p->put.rows; i++) {
+        place[0] = plus(b, scaled(b, tile, p->step), integer(b, i));
+        Expr *value = y[i];
+        if (p->turned)
+            value = plus(b, winograd_load_vector(b, result, 2, place), value);
+        store_at(b, result, 2, place, value, false);
+    }
+    close_blocks(b, 1);
+}
+
+static void hand_over(const MapPlan *p, Buffer *result, Expr *const *place) {
+    Builder *b = p->b;
+    Expr *index[MAX_AXES];
+    Tensor *bias = p->turned ? NULL : p->node->parameters[1];
+    Expr *column = open_loop(b, LOOP_SERIAL, "w", p->to->extent[2]);
+    Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", p->length);
+    index[AXIS_BATCH] = blocked_index(b, place[0], lane, p->length);
+    index[AXIS_CHANNEL] = place[1];
+    index[AXIS_SPACE] = place[2];
+    index[AXIS_SPACE + 1] = column;
+    Expr *at[2] = {plus(b, column, integer(b, -p->first[1])), lane};
+    Expr *value = load_at(b, result, 2, at);
+    if (bias)
+        value = plus(b, value, tensor_load(p->lowering, bias, &place[1]));
+    lower_result(p->lowering, p->node, index, value);
+    close_blocks(b, 2);
+}
+
+static void make_rows(const MapPlan *p, Expr *block) {
+    Builder *b = p->b;
+    int64_t extent[2] = {row_width(p), p->length};
+    int opened = 1;
+    Expr *first = integer(b, 0), *from = scratch_block(p, block);
+    if (p->rows < p->to->extent[1]) {
+        first = open_range(b, LOOP_SERIAL, "part", integer(b, 0), integer(b, p->to->extent[1]),
+                           p->rows);
+        opened++;
+    }
+    multiply(p, from, first);
+    Expr *output = open_loop(b, LOOP_SERIAL, p->turned ? "ic" : "oc", p->to->extent[0]);
+    Expr *row = open_unless_single(b, LOOP_SERIAL, "h", p->rows, &opened);
+    Buffer *result = declare_array(b, "result", TYPE_REAL, 2, extent);
+    Expr *offset = products_offset(p, from, output, row);
+    put_row(p, declare(b, "from", TYPE_INDEX, offset), result);
+    Expr *place[3] = {block, output, plus(b, first, row)};
+    hand_over(p, result, place);
+    close_blocks(b, opened);
+}
+
+bool winograd_rows_map(Lowering *lowering, const Node *node, bool data_gradient) {
+    MapPlan p = {.lowering = lowering,
+                 .b = lowering->builder,
+                 .node = node,
+                 .from = data_gradient ? node->dy : node->x[0],
+                 .to = data_gradient ? node->dx : node->y,
+                 .turned = data_gradient};
+    if (!make_plan(&p))
+        return false;
+    choose_matrices(&p);
+    int64_t block = p.in_turn ? p.length : 1;
+    p.factors = lower_scratch(lowering, "factors", false, factors_size(&p));
+    p.inputs = lower_scratch(lowering, "inputs", !p.in_turn,
+                             block * p.points * point_stride(&p) / p.length);
+    p.products = lower_scratch(lowering, "products", !p.in_turn,
+                               block * p.to->extent[0] * p.rows * p.tiles * p.points);
+    comment(p.b, "Winograd F(%d, %d) along rows: transform filters and tiles,", p.step,
+            (int)p.taps[1]);
+    transform_filters(&p);
+    comment(p.b, "then multiply and transform back.");
+    Expr *n = open_examples(lowering, p.in_turn ? LOOP_SERIAL : LOOP_INDEPENDENT, p.from);
+    cut_rows(&p, n);
+    make_rows(&p, n);
+    close_blocks(p.b, 1);
+    return true;
+}
