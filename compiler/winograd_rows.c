@@ -34,35 +34,11 @@ typedef struct RowsPlan {
 #define EFFICIENCY 0.9
 #define GAIN 1.1 /* at the least */
 
-static bool is_lanes(const Tensor *tensor, int length) {
-    return tensor->layout.blocked_axis == BATCH_AXIS && tensor->layout.block == length;
-}
-
-bool winograd_rows_form(const Lowering *lowering, const Node *node, const Tensor *a,
-                        const Tensor *b) {
-    const LowerOptions *options = lowering->options;
-    const Window *window = &node->layer->window;
-    int length = options->vector_length;
-    if (options->level == 0 || !options->winograd || length == 1 || !is_lanes(a, length) ||
-        !is_lanes(b, length) || window->rank != 2 || node->connections ||
-        node->parameters[0]->extent[1] != node->x[0]->extent[0])
-        return false;
-    for (int axis = 0; axis < 2; axis++)
-        if (window->stride[axis] != 1 || window->dilation[axis] != 1)
-            return false;
-    return window->kernel[1] == 3 || window->kernel[1] == 5;
-}
-
-/* The halo has all that windows read. */
-static bool has_halo(const RowsPlan *p) {
+/* The halo has all rows that windows read. */
+static bool has_rows(const RowsPlan *p) {
     const Layout *layout = &p->x->layout;
-    for (int axis = 0; axis < 2; axis++) {
-        int64_t end = p->dy->extent[1 + axis] + p->taps[axis] - 1 - p->pad[axis];
-        if (p->pad[axis] > layout->before[1 + axis] ||
-            end > p->x->extent[1 + axis] + layout->after[1 + axis])
-            return false;
-    }
-    return true;
+    int64_t end = p->dy->extent[1] + p->taps[0] - 1 - p->pad[0];
+    return p->pad[0] <= layout->before[1] && end <= p->x->extent[1] + layout->after[1];
 }
 
 /* Multiply-adds of a block of examples for `along` products along a row. */
@@ -70,13 +46,16 @@ static double products(const RowsPlan *p, double along) {
     return (double)(p->dy->extent[0] * p->x->extent[0] * p->dy->extent[1] * p->taps[0]) * along;
 }
 
-static bool pays(const RowsPlan *p) {
+static double direct_cycles(const RowsPlan *p) {
+    return products(p, (double)(p->dy->extent[2] * p->taps[1])) /
+           (p->lowering->options->vector_rate * EFFICIENCY);
+}
+
+static double cycles(const RowsPlan *p) {
     double rate = p->lowering->options->vector_rate * EFFICIENCY;
-    double direct = products(p, (double)(p->dy->extent[2] * p->taps[1])) / rate;
     double vectors = (double)(p->x->extent[0] * p->rows + p->dy->extent[0] * p->dy->extent[1]);
     vectors *= (double)(p->tiles * p->points);
-    double cycles = products(p, (double)(p->tiles * p->points)) / rate + vectors * CYCLES_PER_POINT;
-    return GAIN * cycles < direct;
+    return products(p, (double)(p->tiles * p->points)) / rate + vectors * CYCLES_PER_POINT;
 }
 
 /* The filters of a register tile: as many as there are registers for, all tiles being equal. */
@@ -103,6 +82,28 @@ static int choose_slots(const RowsPlan *p) {
     return (int)slots;
 }
 
+static void set_step(RowsPlan *p, int step) {
+    p->step = step;
+    p->points = step + (int)p->taps[1] - 1;
+    p->tiles = (p->dy->extent[2] + step - 1) / step;
+}
+
+/* The one that is estimated to be the fastest, if that is worth it. */
+static bool choose_step(RowsPlan *p) {
+    int best = 0;
+    double least = direct_cycles(p) / GAIN;
+    for (int step = 2; step + p->taps[1] - 1 <= WINOGRAD_MAX; step += 2) {
+        set_step(p, step);
+        if (cycles(p) < least) {
+            least = cycles(p);
+            best = step;
+        }
+    }
+    if (best > 0)
+        set_step(p, best);
+    return best > 0;
+}
+
 static bool make_plan(RowsPlan *p) {
     const Window *window = &p->node->layer->window;
     p->length = p->lowering->options->vector_length;
@@ -112,57 +113,42 @@ static bool make_plan(RowsPlan *p) {
         p->taps[axis] = window->kernel[axis];
         p->pad[axis] = window->pad_begin[axis];
     }
-    p->step = (int)(WINOGRAD_MAX + 1 - p->taps[1]);
-    while (p->step > 2 && p->dy->extent[2] % p->step != 0)
-        p->step -= 2;
-    p->points = p->step + (int)p->taps[1] - 1;
     p->rows = p->dy->extent[1] + p->taps[0] - 1;
-    p->tiles = p->dy->extent[2] / p->step;
-    p->input_stride = winograd_point_stride(p->x->extent[0] * p->rows * p->tiles * p->length);
-    p->tap_stride =
-        winograd_point_stride(p->dy->extent[0] * p->dy->extent[1] * p->tiles * p->length);
     p->filters = choose_filters(p);
+    if (!has_rows(p) || p->filters == 0 || !choose_step(p))
+        return false;
     p->slots = choose_slots(p);
-    return p->dy->extent[2] % p->step == 0 && has_halo(p) && p->filters > 0 && pays(p);
+    return true;
 }
 
 /* ---- Transforms ---- */
 
-/* All tiles of a tensor, `elements` of it each. */
-typedef struct RowsCut {
-    Tensor *tensor;
-    const RationalMatrix *matrix;
-    int64_t rows, pad[2];
-    Buffer *to;
-    int64_t stride;
-} RowsCut;
+static RowsCut inputs_cut(const RowsPlan *p) {
+    return (RowsCut){.lowering = p->lowering,
+                     .tensor = p->x,
+                     .matrix = &p->matrices.input,
+                     .step = p->step,
+                     .tiles = p->tiles,
+                     .first = -p->pad[1],
+                     .rows = p->rows,
+                     .pad = p->pad[0],
+                     .to = p->inputs};
+}
+
+static RowsCut taps_cut(const RowsPlan *p) {
+    return (RowsCut){.lowering = p->lowering,
+                     .tensor = p->dy,
+                     .matrix = &p->matrices.filter,
+                     .step = p->step,
+                     .tiles = p->tiles,
+                     .rows = p->dy->extent[1],
+                     .to = p->tiles_of_dy};
+}
 
 static void cut_rows(const RowsPlan *p, const RowsCut *cut) {
-    Builder *b = p->b;
-    Expr *index[MAX_AXES], *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
-    Expr *block = open_examples(p->lowering, LOOP_INDEPENDENT, cut->tensor);
-    Expr *channel = open_loop(b, LOOP_INDEPENDENT, "c", cut->tensor->extent[0]);
-    Expr *row = open_loop(b, LOOP_INDEPENDENT, "h", cut->rows);
-    Expr *tile = open_loop(b, LOOP_SERIAL, "tile", p->tiles);
-    expect_trips(b, (double)(p->tiles * p->length), false); /* the work is that of lanes */
-    index[AXIS_BATCH] = blocked_index(b, block, integer(b, 0), p->length);
-    index[AXIS_CHANNEL] = channel;
-    index[AXIS_SPACE] = minus(b, row, integer(b, cut->pad[0]));
-    for (int i = 0; i < cut->matrix->columns; i++) {
-        index[AXIS_SPACE + 1] = plus(b, scaled(b, tile, p->step), integer(b, i - cut->pad[1]));
-        Expr *load = tensor_load(p->lowering, cut->tensor, index);
-        load->type = TYPE_VECTOR;
-        x[i] = declare(b, "x", TYPE_VECTOR, load);
-    }
-    winograd_emit_linear(b, cut->matrix, x, y);
-    Expr *place = plus(b, scaled(b, channel, cut->rows), row);
-    place = scaled(b, plus(b, scaled(b, place, p->tiles), tile), p->length);
-    for (int point = 0; point < p->points; point++) {
-        Expr *from = plus(b, scaled(b, block, p->points), integer(b, point));
-        Expr *at = plus(b, scaled(b, from, cut->stride), place);
-        store_at(b, cut->to, 1, &at, y[point], false);
-    }
-    close_blocks(b, 4);
+    Expr *block = open_examples(p->lowering, LOOP_INDEPENDENT, p->dy);
+    winograd_rows_cut(cut, LOOP_INDEPENDENT, block, block);
+    close_blocks(p->b, 1);
 }
 
 /* ---- Products ---- */
@@ -297,23 +283,16 @@ bool winograd_rows_weight_gradient(Lowering *lowering, const Node *node) {
     if (!make_plan(&p))
         return false;
     p.matrices = winograd_matrices((int)p.taps[1], p.step, WINOGRAD_SCALE_OUTPUT);
-    p.inputs = lower_scratch(lowering, "inputs", true, p.points * p.input_stride / p.length);
-    p.tiles_of_dy = lower_scratch(lowering, "taps", true, p.points * p.tap_stride / p.length);
+    RowsCut x = inputs_cut(&p), dy = taps_cut(&p);
+    p.input_stride = winograd_rows_stride(&x);
+    p.tap_stride = winograd_rows_stride(&dy);
+    x.to = p.inputs = lower_scratch(lowering, "inputs", true, p.points * p.input_stride / p.length);
+    dy.to = p.tiles_of_dy =
+        lower_scratch(lowering, "taps", true, p.points * p.tap_stride / p.length);
     p.sums = lower_scratch(lowering, "sums", false, p.slots * sums_size(&p));
     comment(p.b, "Winograd F(%d, %d) along rows: transform tiles of x and of dy, multiply,",
             (int)p.taps[1], p.step);
-    RowsCut x = {.tensor = p.x,
-                 .matrix = &p.matrices.input,
-                 .rows = p.rows,
-                 .pad = {p.pad[0], p.pad[1]},
-                 .to = p.inputs,
-                 .stride = p.input_stride};
     cut_rows(&p, &x);
-    RowsCut dy = {.tensor = p.dy,
-                  .matrix = &p.matrices.filter,
-                  .rows = p.dy->extent[1],
-                  .to = p.tiles_of_dy,
-                  .stride = p.tap_stride};
     cut_rows(&p, &dy);
     multiply(&p);
     comment(p.b, "and transform the sums back.");

@@ -198,76 +198,20 @@ static Expr *scratch_block(const MapPlan *p, Expr *block) {
     return p->in_turn ? integer(p->b, 0) : block;
 }
 
+static RowsCut inputs_cut(const MapPlan *p) {
+    return (RowsCut){.lowering = p->lowering,
+                     .tensor = p->from,
+                     .matrix = &p->cut,
+                     .step = p->step,
+                     .tiles = p->tiles,
+                     .first = p->first[0],
+                     .rows = p->from->extent[1],
+                     .to = p->inputs};
+}
+
 static int64_t point_stride(const MapPlan *p) {
-    return winograd_point_stride(p->from->extent[0] * p->from->extent[1] * p->tiles * p->length);
-}
-
-/* Column i of a tile, counted in the input. */
-static int64_t column_of(const MapPlan *p, int64_t tile, int i) {
-    return tile * p->step + p->first[0] + i;
-}
-
-/* Whether the input has the column, or a halo there. */
-static bool has_column(const MapPlan *p, int64_t column) {
-    const Layout *layout = &p->from->layout;
-    return column >= -layout->before[2] && column < p->from->extent[2] + layout->after[2];
-}
-
-/* One tile, whose number is `fixed` unless that is negative: elements that the input lacks are 0.
- */
-static void cut_tile(const MapPlan *p, Expr *block, Expr *const *place, int64_t fixed) {
-    Builder *b = p->b;
-    Expr *index[MAX_AXES], *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
-    index[AXIS_BATCH] = blocked_index(b, block, integer(b, 0), p->length);
-    index[AXIS_CHANNEL] = place[0];
-    index[AXIS_SPACE] = place[1];
-    for (int i = 0; i < p->cut.columns; i++) {
-        Expr *value = call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL);
-        if (fixed < 0 || has_column(p, column_of(p, fixed, i))) {
-            index[AXIS_SPACE + 1] =
-                plus(b, scaled(b, place[2], p->step), integer(b, i + p->first[0]));
-            value = tensor_load(p->lowering, p->from, index);
-            value->type = TYPE_VECTOR;
-        }
-        x[i] = declare(b, "x", TYPE_VECTOR, value);
-    }
-    winograd_emit_linear(b, &p->cut, x, y);
-    Expr *to = plus(b, scaled(b, place[0], p->from->extent[1]), place[1]);
-    to = scaled(b, plus(b, scaled(b, to, p->tiles), place[2]), p->length);
-    for (int point = 0; point < p->points; point++) {
-        Expr *from = plus(b, scaled(b, scratch_block(p, block), p->points), integer(b, point));
-        Expr *at = plus(b, scaled(b, from, point_stride(p)), to);
-        store_at(b, p->inputs, 1, &at, y[point], false);
-    }
-}
-
-static bool is_whole(const MapPlan *p, int64_t tile) {
-    return has_column(p, column_of(p, tile, 0)) &&
-           has_column(p, column_of(p, tile, p->cut.columns - 1));
-}
-
-/* All tiles of a block of examples; those at the ends of rows that reach past the input by
- * themselves. */
-static void cut_rows(const MapPlan *p, Expr *block) {
-    Builder *b = p->b;
-    Expr *place[3];
-    place[0] = open_loop(b, LOOP_SERIAL, "c", p->from->extent[0]);
-    place[1] = open_loop(b, LOOP_SERIAL, "h", p->from->extent[1]);
-    for (int64_t tile = 0, end; tile < p->tiles; tile = end) {
-        end = tile + 1;
-        if (!is_whole(p, tile)) {
-            place[2] = integer(b, tile);
-            cut_tile(p, block, place, tile);
-            continue;
-        }
-        while (end < p->tiles && is_whole(p, end))
-            end++;
-        place[2] = open_range(b, LOOP_SERIAL, "tile", integer(b, tile), integer(b, end), 1);
-        expect_trips(b, (double)((end - tile) * p->length), false); /* the work is that of lanes */
-        cut_tile(p, block, place, -1);
-        close_blocks(b, 1);
-    }
-    close_blocks(b, 2);
+    RowsCut cut = inputs_cut(p);
+    return winograd_rows_stride(&cut);
 }
 
 /* ---- Products ---- */
@@ -478,8 +422,9 @@ bool winograd_rows_map(Lowering *lowering, const Node *node, bool data_gradient)
             (int)p.taps[1]);
     transform_filters(&p);
     comment(p.b, "then multiply and transform back.");
-    Expr *n = open_examples(lowering, p.in_turn ? LOOP_SERIAL : LOOP_INDEPENDENT, p.from);
-    cut_rows(&p, n);
+    Expr *n = open_examples(lowering, p.in_turn ? LOOP_SERIAL : LOOP_INDEPENDENT, p.to);
+    RowsCut cut = inputs_cut(&p);
+    winograd_rows_cut(&cut, LOOP_SERIAL, n, scratch_block(&p, n));
     make_rows(&p, n);
     close_blocks(p.b, 1);
     return true;
