@@ -19,6 +19,9 @@ bool winograd_rows_form(const Lowering *lowering, const Node *node, const Tensor
     for (int axis = 0; axis < 2; axis++)
         if (window->stride[axis] != 1 || window->dilation[axis] != 1)
             return false;
+    /* Tiles that reach past a row are written out one by one: a few at either end. */
+    if (window->pad_begin[1] >= window->kernel[1] || window->pad_end[1] >= window->kernel[1])
+        return false;
     return window->kernel[1] == 3 || window->kernel[1] == 5;
 }
 

@@ -89,11 +89,11 @@ static double vector_bytes(const MapPlan *p, int64_t vectors) {
  * rows: all points of a row's taps come again for the next row, those of one point stay. */
 static double bytes_moved(const MapPlan *p, int64_t rows) {
     int64_t row = p->from->extent[0] * p->tiles, height = p->to->extent[1];
-    double products = vector_bytes(p, p->to->extent[0] * rows * p->tiles * p->points);
+    double made = vector_bytes(p, p->to->extent[0] * rows * p->tiles * p->points);
     bool stays = vector_bytes(p, row * p->taps[0]) <= NEAR_BYTES;
     double inputs = vector_bytes(p, row * p->points);
     inputs *= stays ? (double)(rows + p->taps[0] - 1) : (double)(rows * p->taps[0]);
-    return (double)(height / rows) * (inputs + (products <= NEAR_BYTES ? 0 : 2 * products));
+    return (double)(height / rows) * (inputs + (made <= NEAR_BYTES ? 0 : 2 * made));
 }
 
 static int64_t choose_rows(const MapPlan *p) {
@@ -143,9 +143,14 @@ static bool choose_step(MapPlan *p) {
 }
 
 static bool make_plan(MapPlan *p) {
+    const LowerOptions *options = p->lowering->options;
     const Window *window = &p->node->layer->window;
-    p->length = p->lowering->options->vector_length;
-    if (!winograd_rows_form(p->lowering, p->node, p->from, p->to) || p->node->moments ||
+    int threads = lower_threads(options);
+    p->length = options->vector_length;
+    p->in_turn = threads == 1;
+    /* Threads share blocks of examples, direct kernels rows as well. */
+    bool shares = p->in_turn || options->max_batch / p->length >= threads;
+    if (!shares || !winograd_rows_form(p->lowering, p->node, p->from, p->to) || p->node->moments ||
         lower_window_node(p->lowering))
         return false;
     for (int axis = 0; axis < 2; axis++)
@@ -155,7 +160,6 @@ static bool make_plan(MapPlan *p) {
     p->pad = p->turned ? p->taps[0] - 1 - window->pad_begin[0] : window->pad_begin[0];
     p->first[p->turned] = -window->pad_begin[1];
     p->rows = choose_rows(p);
-    p->in_turn = lower_threads(p->lowering->options) == 1;
     return true;
 }
 
