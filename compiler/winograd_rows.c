@@ -28,12 +28,6 @@ typedef struct RowsPlan {
 
 /* ---- What it is used for ---- */
 
-#define LEAST_SUMS 8 /* of a register tile: fewer wait for their own additions */
-/* Cycles: a transformed vector of x or dy; multiply-adds take longer than at the peak. */
-#define CYCLES_PER_POINT 3.0
-#define EFFICIENCY 0.9
-#define GAIN 1.1 /* at the least */
-
 /* The halo has all rows that windows read. */
 static bool has_rows(const RowsPlan *p) {
     const Layout *layout = &p->x->layout;
@@ -48,14 +42,14 @@ static double products(const RowsPlan *p, double along) {
 
 static double direct_cycles(const RowsPlan *p) {
     return products(p, (double)(p->dy->extent[2] * p->taps[1])) /
-           (p->lowering->options->vector_rate * EFFICIENCY);
+           (p->lowering->options->vector_rate * ROWS_EFFICIENCY);
 }
 
 static double cycles(const RowsPlan *p) {
-    double rate = p->lowering->options->vector_rate * EFFICIENCY;
+    double rate = p->lowering->options->vector_rate * ROWS_EFFICIENCY;
     double vectors = (double)(p->x->extent[0] * p->rows + p->dy->extent[0] * p->dy->extent[1]);
     vectors *= (double)(p->tiles * p->points);
-    return products(p, (double)(p->tiles * p->points)) / rate + vectors * CYCLES_PER_POINT;
+    return products(p, (double)(p->tiles * p->points)) / rate + vectors * ROWS_CYCLES_PER_POINT;
 }
 
 /* The filters of a register tile: as many as there are registers for, all tiles being equal. */
@@ -64,7 +58,7 @@ static int choose_filters(const RowsPlan *p) {
     while (filters > 1 &&
            (p->dy->extent[0] % filters != 0 || filters * p->taps[0] + p->taps[0] + 1 > registers))
         filters--;
-    return filters * p->taps[0] >= LEAST_SUMS ? (int)filters : 0;
+    return filters * p->taps[0] >= ROWS_LEAST_SUMS ? (int)filters : 0;
 }
 
 static int64_t sums_size(const RowsPlan *p) {
@@ -91,7 +85,7 @@ static void set_step(RowsPlan *p, int step) {
 /* The one that is estimated to be the fastest, if that is worth it. */
 static bool choose_step(RowsPlan *p) {
     int best = 0;
-    double least = direct_cycles(p) / GAIN;
+    double least = direct_cycles(p) / ROWS_GAIN;
     for (int step = 2; step + p->taps[1] - 1 <= WINOGRAD_MAX; step += 2) {
         set_step(p, step);
         if (cycles(p) < least) {

@@ -15,6 +15,13 @@ bool winograd_rows_weight_gradient(Lowering *lowering, const Node *node);
 
 /* ---- What they share (winograd_rows_cut.c) ---- */
 
+/* For estimates: cycles of a transformed vector at a point; multiply-adds take longer than at the
+ * peak; and by what factor filtering has to be faster. */
+#define ROWS_CYCLES_PER_POINT 3.0
+#define ROWS_EFFICIENCY 0.9
+#define ROWS_GAIN 1.1
+#define ROWS_LEAST_SUMS 8 /* of a register tile: fewer wait for their own additions */
+
 /* Vectors of the tensor are examples. */
 bool winograd_rows_in_lanes(const Lowering *lowering, const Tensor *tensor);
 

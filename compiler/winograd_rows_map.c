@@ -32,14 +32,7 @@ typedef struct MapPlan {
 
 /* ---- What it is used for ---- */
 
-#define LEAST_SUMS 8          /* of a register tile: fewer wait for their own additions */
 #define NEAR_BYTES (26 << 10) /* that stay in the first-level cache */
-/* Cycles: a vector at a point on its way there or back; multiply-adds take longer than at the peak.
- */
-#define CYCLES_PER_POINT 3.0
-#define EFFICIENCY 0.9
-#define GAIN 1.1 /* at the least */
-
 /* Multiply-adds for `along` products of a row of the output's or dy's tiles. */
 static double products(const MapPlan *p, double along) {
     int64_t rows = p->turned ? p->from->extent[1] : p->to->extent[1];
@@ -53,15 +46,15 @@ static int64_t width(const MapPlan *p) {
 
 static double direct_cycles(const MapPlan *p) {
     return products(p, (double)(width(p) * p->taps[1])) /
-           (p->lowering->options->vector_rate * EFFICIENCY);
+           (p->lowering->options->vector_rate * ROWS_EFFICIENCY);
 }
 
 static double cycles(const MapPlan *p) {
-    double rate = p->lowering->options->vector_rate * EFFICIENCY;
+    double rate = p->lowering->options->vector_rate * ROWS_EFFICIENCY;
     double vectors =
         (double)(p->from->extent[0] * p->from->extent[1] + p->to->extent[0] * p->to->extent[1]);
     vectors *= (double)(p->tiles * p->points);
-    return products(p, (double)(p->tiles * p->points)) / rate + vectors * CYCLES_PER_POINT;
+    return products(p, (double)(p->tiles * p->points)) / rate + vectors * ROWS_CYCLES_PER_POINT;
 }
 
 /* The register tile with the fewest loads for each multiply-add. */
@@ -72,7 +65,7 @@ static bool choose_register_tile(MapPlan *p) {
         for (int64_t places = 1; places <= p->tiles; places++) {
             double loads = (double)(outputs + places) / (double)(outputs * places);
             if (p->to->extent[0] % outputs != 0 || p->tiles % places != 0 || loads >= best ||
-                outputs * places < LEAST_SUMS || outputs * places + places + 1 > registers)
+                outputs * places < ROWS_LEAST_SUMS || outputs * places + places + 1 > registers)
                 continue;
             best = loads;
             p->outputs = (int)outputs;
@@ -128,7 +121,7 @@ static void set_step(MapPlan *p, int step) {
 /* The one that is estimated to be the fastest, if that is worth it. */
 static bool choose_step(MapPlan *p) {
     int best = 0;
-    double least = direct_cycles(p) / GAIN;
+    double least = direct_cycles(p) / ROWS_GAIN;
     for (int step = 2; step + p->taps[1] - 1 <= WINOGRAD_MAX; step += 2) {
         set_step(p, step);
         if (cycles(p) < least && choose_register_tile(p)) {
