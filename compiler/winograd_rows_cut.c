@@ -1,6 +1,9 @@
 #include "winograd_emission.h"
 #include "winograd_rows.h"
 
+#define MOST_STACK                                                                                 \
+    (64 << 10) /* bytes of a row in lanes; threads have little more in some libraries */
+
 bool winograd_rows_in_lanes(const Lowering *lowering, const Tensor *tensor) {
     return tensor->layout.blocked_axis == BATCH_AXIS &&
            tensor->layout.block == lowering->options->vector_length;
@@ -19,6 +22,9 @@ bool winograd_rows_form(const Lowering *lowering, const Node *node, const Tensor
     for (int axis = 0; axis < 2; axis++)
         if (window->stride[axis] != 1 || window->dilation[axis] != 1)
             return false;
+    int64_t width = from->extent[2] > to->extent[2] ? from->extent[2] : to->extent[2];
+    if (width * options->vector_length * (int64_t)sizeof(double) > MOST_STACK)
+        return false;
     /* Tiles that reach past a row are written out one by one: a few at either end. */
     if (window->pad_begin[1] >= window->kernel[1] || window->pad_end[1] >= window->kernel[1])
         return false;
