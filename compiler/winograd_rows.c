@@ -1,295 +1,197 @@
 #include "winograd_rows.h"
 #include "winograd_emission.h"
 
-/* Arrays in memory, a vector being a number of V examples:
- *
- *   inputs  [block of examples][point][x channel][row][tile][V]
- *   taps    [block of examples][point][filter][row][tile][V]
- *   sums    [slot][point][filter][x channel][tap along the other axis][V]
- *
- * Threads that share blocks of examples, or slots of them, read what they have made. */
-typedef struct RowsPlan {
-    Lowering *lowering;
-    Builder *b;
-    const Node *node;
-    Tensor *x, *dy;
-    int length;           /* reals in a vector */
-    int step, points;     /* elements of dy, and of x, in a tile */
-    int64_t taps[2];      /* of a filter along both axes */
-    int64_t rows, tiles;  /* of x that windows read; of a row */
-    int64_t pad[2];       /* before x */
-    int64_t input_stride; /* reals from one point to the next */
-    int64_t tap_stride;
-    int filters; /* of a register tile */
-    int slots;
-    WinogradMatrices matrices;
-    Buffer *inputs, *tiles_of_dy, *sums;
-} RowsPlan;
+/* Bytes of a row in lanes: threads have little more in some libraries. */
+#define MOST_STACK (64 << 10)
+/* Cycles of a transformed vector at a point; multiply-adds take longer than at the peak. */
+#define CYCLES_PER_POINT 3.0
+#define EFFICIENCY 0.9
+#define GAIN 1.1 /* at the least */
 
-/* ---- What it is used for ---- */
-
-/* The halo has all rows that windows read. */
-static bool has_rows(const RowsPlan *p) {
-    const Layout *layout = &p->x->layout;
-    int64_t end = p->dy->extent[1] + p->taps[0] - 1 - p->pad[0];
-    return p->pad[0] <= layout->before[1] && end <= p->x->extent[1] + layout->after[1];
+/* Vectors of the tensor are examples. */
+static bool in_lanes(const Lowering *lowering, const Tensor *tensor) {
+    return tensor->layout.blocked_axis == BATCH_AXIS &&
+           tensor->layout.block == lowering->options->vector_length;
 }
 
-/* Multiply-adds of a block of examples for `along` products along a row. */
-static double products(const RowsPlan *p, double along) {
-    return (double)(p->dy->extent[0] * p->x->extent[0] * p->dy->extent[1] * p->taps[0]) * along;
-}
-
-static double direct_cycles(const RowsPlan *p) {
-    return products(p, (double)(p->dy->extent[2] * p->taps[1])) /
-           (p->lowering->options->vector_rate * ROWS_EFFICIENCY);
-}
-
-static double cycles(const RowsPlan *p) {
-    double rate = p->lowering->options->vector_rate * ROWS_EFFICIENCY;
-    double vectors = (double)(p->x->extent[0] * p->rows + p->dy->extent[0] * p->dy->extent[1]);
-    vectors *= (double)(p->tiles * p->points);
-    return products(p, (double)(p->tiles * p->points)) / rate + vectors * ROWS_CYCLES_PER_POINT;
-}
-
-/* The filters of a register tile: as many as there are registers for, all tiles being equal. */
-static int choose_filters(const RowsPlan *p) {
-    int64_t registers = p->lowering->options->registers, filters = p->dy->extent[0];
-    while (filters > 1 &&
-           (p->dy->extent[0] % filters != 0 || filters * p->taps[0] + p->taps[0] + 1 > registers))
-        filters--;
-    return filters * p->taps[0] >= ROWS_LEAST_SUMS ? (int)filters : 0;
-}
-
-static int64_t sums_size(const RowsPlan *p) {
-    const Tensor *weight = p->node->parameter_gradients[0];
-    return p->points * weight->extent[0] * weight->extent[1] * p->taps[0] * p->length;
-}
-
-/* As many as there is room for and divide the blocks of examples. */
-static int choose_slots(const RowsPlan *p) {
-    const LowerOptions *options = p->lowering->options;
-    int64_t blocks = options->max_batch / p->length, slots = lower_slots(options);
-    double bytes = (double)sums_size(p) * sizeof(float);
-    while (slots > 1 && (blocks % slots != 0 || bytes * (double)slots > SLOT_BYTES))
-        slots--;
-    return (int)slots;
-}
-
-static void set_step(RowsPlan *p, int step) {
-    p->step = step;
-    p->points = step + (int)p->taps[1] - 1;
-    p->tiles = (p->dy->extent[2] + step - 1) / step;
-}
-
-/* The one that is estimated to be the fastest, if that is worth it. */
-static bool choose_step(RowsPlan *p) {
-    int best = 0;
-    double least = direct_cycles(p) / ROWS_GAIN;
-    for (int step = 2; step + p->taps[1] - 1 <= WINOGRAD_MAX; step += 2) {
-        set_step(p, step);
-        if (cycles(p) < least) {
-            least = cycles(p);
-            best = step;
-        }
-    }
-    if (best > 0)
-        set_step(p, best);
-    return best > 0;
-}
-
-static bool make_plan(RowsPlan *p) {
-    const Window *window = &p->node->layer->window;
-    p->length = p->lowering->options->vector_length;
-    if (!winograd_rows_form(p->lowering, p->node, p->x, p->dy))
+bool winograd_rows_form(const Lowering *lowering, const Node *node, const Tensor *from,
+                        const Tensor *to) {
+    const LowerOptions *options = lowering->options;
+    const Window *window = &node->layer->window;
+    bool turns = from->layout.blocked_axis == NOT_BLOCKED && from == node->x[0];
+    if (options->level == 0 || !options->winograd || options->vector_length == 1 ||
+        !(turns || in_lanes(lowering, from)) || !in_lanes(lowering, to) || window->rank != 2 ||
+        node->connections || node->parameters[0]->extent[1] != node->x[0]->extent[0])
         return false;
-    for (int axis = 0; axis < 2; axis++) {
-        p->taps[axis] = window->kernel[axis];
-        p->pad[axis] = window->pad_begin[axis];
-    }
-    p->rows = p->dy->extent[1] + p->taps[0] - 1;
-    p->filters = choose_filters(p);
-    if (!has_rows(p) || p->filters == 0 || !choose_step(p))
+    for (int axis = 0; axis < 2; axis++)
+        if (window->stride[axis] != 1 || window->dilation[axis] != 1)
+            return false;
+    int64_t width = from->extent[2] > to->extent[2] ? from->extent[2] : to->extent[2];
+    if (width * options->vector_length * (int64_t)sizeof(double) > MOST_STACK)
         return false;
-    p->slots = choose_slots(p);
-    return true;
+    /* Tiles that reach past a row are written out one by one: a few at either end. */
+    if (window->pad_begin[1] >= window->kernel[1] || window->pad_end[1] >= window->kernel[1])
+        return false;
+    return window->kernel[1] == 3 || window->kernel[1] == 5;
 }
 
-/* ---- Transforms ---- */
-
-static RowsCut inputs_cut(const RowsPlan *p) {
-    return (RowsCut){.lowering = p->lowering,
-                     .tensor = p->x,
-                     .matrix = &p->matrices.input,
-                     .step = p->step,
-                     .tiles = p->tiles,
-                     .first = -p->pad[1],
-                     .rows = p->rows,
-                     .pad = p->pad[0],
-                     .to = p->inputs};
+bool winograd_rows_choose(const Lowering *lowering, const RowsWork *work, RowsTiles *tiles) {
+    double rate = lowering->options->vector_rate * EFFICIENCY;
+    double least = work->products * (double)(work->width * work->taps) / rate / GAIN;
+    bool found = false;
+    for (int step = 2; step + work->taps - 1 <= WINOGRAD_MAX; step += 2) {
+        RowsTiles choice = {.step = step,
+                            .points = step + (int)work->taps - 1,
+                            .count = (work->width + step - 1) / step};
+        double points = (double)(choice.count * choice.points);
+        double cycles =
+            work->products * points / rate + work->transformed * points * CYCLES_PER_POINT;
+        if (cycles >= least || (work->fits && !work->fits(work->plan, &choice)))
+            continue;
+        least = cycles;
+        *tiles = choice;
+        found = true;
+    }
+    return found;
 }
 
-static RowsCut taps_cut(const RowsPlan *p) {
-    return (RowsCut){.lowering = p->lowering,
-                     .tensor = p->dy,
-                     .matrix = &p->matrices.filter,
-                     .step = p->step,
-                     .tiles = p->tiles,
-                     .rows = p->dy->extent[1],
-                     .to = p->tiles_of_dy};
+int64_t winograd_rows_stride(const RowsCut *cut) {
+    int64_t vectors = cut->tensor->extent[0] * cut->rows * cut->tiles.count;
+    return winograd_point_stride(vectors * cut->lowering->options->vector_length);
 }
 
-static void cut_rows(const RowsPlan *p, const RowsCut *cut) {
-    Expr *block = open_examples(p->lowering, LOOP_INDEPENDENT, p->dy);
-    winograd_rows_cut(cut, LOOP_INDEPENDENT, block, block);
-    close_blocks(p->b, 1);
+/* ---- Rows that are not in lanes ---- */
+
+/* Columns begin..end-1 of a row of all examples of a block, one by one. */
+static void turn_elements(const RowsCut *cut, Expr *const *place, Buffer *to, Expr *begin,
+                          Expr *end) {
+    Builder *b = cut->lowering->builder;
+    int length = cut->lowering->options->vector_length;
+    Expr *column = open_range(b, LOOP_SERIAL, "w", begin, end, 1);
+    Expr *lane = open_loop(b, LOOP_INDEPENDENT, "lane", length);
+    Expr *index[MAX_AXES] = {blocked_index(b, place[0], lane, length), place[1], place[2], column};
+    Expr *at = plus(b, scaled(b, column, length), lane);
+    store_at(b, to, 1, &at, tensor_load(cut->lowering, cut->tensor, index), false);
+    close_blocks(b, 2);
 }
 
-/* ---- Products ---- */
-
-/* sum[filter][tap] += taps * inputs for one tile; its number counts through the rows, which lie
- * side by side in both. */
-static void add_products(const RowsPlan *p, Buffer *sum, Buffer *inputs, Buffer *taps, Expr *tile) {
-    Builder *b = p->b;
-    Expr *first = scaled(b, tile, p->length);
-    Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &p->taps[0]);
-    int opened = 0;
-    Expr *t = open_unrolled(b, "t", p->taps[0], &opened);
-    Expr *at = plus(b, scaled(b, t, p->tiles * p->length), first);
-    store_at(b, held, 1, &t, winograd_load_vector(b, inputs, 1, &at), false);
-    Expr *value = load_at(b, held, 1, &t);
-    call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
-    close_blocks(b, opened);
-    opened = 0;
-    Expr *u = open_unrolled(b, "u", p->filters, &opened);
-    at = plus(b, scaled(b, u, p->dy->extent[1] * p->tiles * p->length), first);
-    Expr *row = declare(b, "row", TYPE_VECTOR, winograd_load_vector(b, taps, 1, &at));
-    t = open_unrolled(b, "t", p->taps[0], &opened);
-    Expr *place[2] = {u, t};
-    store_at(b, sum, 2, place, times(b, row, load_at(b, held, 1, &t)), true);
-    close_blocks(b, opened);
+/* The row as [column][V], turned by whole vectors where the batch fills the block. */
+static Buffer *turn_row(const RowsCut *cut, Expr *const *place) {
+    Builder *b = cut->lowering->builder;
+    int64_t length = cut->lowering->options->vector_length, width = cut->tensor->extent[2];
+    int64_t size = width * length, whole = width / length * length;
+    Buffer *to = declare_array(b, "turned", TYPE_REAL, 1, &size);
+    if (whole > 0) {
+        Expr *column =
+            open_range(b, LOOP_SERIAL, "w", integer(b, 0), integer(b, whole), (int)length);
+        Expr *first = scaled(b, place[0], length);
+        open_if(b, less_equal(b, plus(b, first, integer(b, length)), batch_size(b)));
+        Expr *index[MAX_AXES] = {first, place[1], place[2], column};
+        Expr *from = tensor_load(cut->lowering, cut->tensor, index);
+        lower_transpose(cut->lowering, &(VectorRows){to, scaled(b, column, length), length},
+                        &(VectorRows){from->buffer, from->argument[0], cut->tensor->elements});
+        close_blocks(b, 1);
+        open_else(b);
+        turn_elements(cut, place, to, column, plus(b, column, integer(b, length)));
+        close_blocks(b, 2);
+    }
+    if (whole < width)
+        turn_elements(cut, place, to, integer(b, whole), integer(b, width));
+    return to;
 }
 
-/* The sums of a register tile to memory; without a place there, zeros to the sums. */
-static void each_sum(const RowsPlan *p, Buffer *sum, Expr *to) {
-    Builder *b = p->b;
-    int opened = 0;
-    Expr *place[2];
-    place[0] = open_unrolled(b, "u", p->filters, &opened);
-    place[1] = open_unrolled(b, "t", p->taps[0], &opened);
-    if (to) {
-        Expr *at = plus(b, scaled(b, place[0], p->x->extent[0] * p->taps[0]), place[1]);
-        at = plus(b, to, scaled(b, at, p->length));
-        store_at(b, p->sums, 1, &at, load_at(b, sum, 2, place), false);
+/* ---- Tiles ---- */
+
+/* Column i of a tile. */
+static int64_t column_of(const RowsCut *cut, int64_t tile, int i) {
+    return tile * cut->tiles.step + cut->first + i;
+}
+
+/* Whether the tensor has the column, or a halo there. */
+static bool has_column(const RowsCut *cut, int64_t column) {
+    const Layout *layout = &cut->tensor->layout;
+    return column >= -layout->before[2] && column < cut->tensor->extent[2] + layout->after[2];
+}
+
+static bool is_whole(const RowsCut *cut, int64_t tile) {
+    return has_column(cut, column_of(cut, tile, 0)) &&
+           has_column(cut, column_of(cut, tile, cut->matrix->columns - 1));
+}
+
+/* A row of a block of examples; the tile; the block among those of the result. */
+typedef struct RowPlace {
+    Expr *row[3], *cut_row; /* block, channel and row of the tensor, and number of the row */
+    Expr *tile, *to_block;
+    Buffer *turned; /* the row in lanes; NULL: it lies so */
+} RowPlace;
+
+static Expr *load_column(const RowsCut *cut, const RowPlace *place, int i) {
+    Builder *b = cut->lowering->builder;
+    int length = cut->lowering->options->vector_length;
+    Expr *column = plus(b, scaled(b, place->tile, cut->tiles.step), integer(b, i + cut->first));
+    Expr *load;
+    if (place->turned) {
+        Expr *at = scaled(b, column, length);
+        load = load_at(b, place->turned, 1, &at);
     } else {
-        store_at(b, sum, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
+        Expr *index[MAX_AXES] = {blocked_index(b, place->row[0], integer(b, 0), length),
+                                 place->row[1], place->row[2], column};
+        load = tensor_load(cut->lowering, cut->tensor, index);
     }
-    close_blocks(b, opened);
+    load->type = TYPE_VECTOR;
+    return load;
 }
 
-/* All terms of a register tile that a block of examples has. */
-static void add_block(const RowsPlan *p, Buffer *sum, Expr *from, Expr *channel, Expr *filter) {
-    Builder *b = p->b;
-    int64_t row = p->tiles * p->length, rows = p->dy->extent[1];
-    Expr *input = plus(b, scaled(b, from, p->input_stride), scaled(b, channel, p->rows * row));
-    Expr *tap = plus(b, scaled(b, from, p->tap_stride), scaled(b, filter, rows * row));
-    Buffer *inputs = declare_pointer(b, "inputs_at", p->inputs, input);
-    Buffer *taps = declare_pointer(b, "taps_at", p->tiles_of_dy, tap);
-    Expr *tile = open_loop(b, LOOP_SERIAL, "tile", rows * p->tiles);
-    b->open_stmt[b->depth - 1]->rolled = true;
-    add_products(p, sum, inputs, taps, tile);
-    close_blocks(b, 1);
-}
-
-static void multiply(const RowsPlan *p) {
-    Builder *b = p->b;
-    int64_t channels = p->x->extent[0], filters = p->dy->extent[0];
-    int64_t extent[2] = {p->filters, p->taps[0]};
-    int opened = 1;
-    Expr *blocks = declare(b, "blocks", TYPE_INDEX, example_blocks(b, p->length));
-    Expr *slot = open_unless_single(b, LOOP_INDEPENDENT, "slot", p->slots, &opened);
-    Expr *point = open_loop(b, LOOP_INDEPENDENT, "point", p->points);
-    Expr *filter = integer(b, 0);
-    if (p->filters < filters) {
-        filter =
-            open_range(b, LOOP_INDEPENDENT, "oc", integer(b, 0), integer(b, filters), p->filters);
-        opened++;
+/* One tile, whose number is `fixed` unless that is negative: elements that the tensor lacks are 0.
+ */
+static void cut_tile(const RowsCut *cut, const RowPlace *place, int64_t fixed) {
+    Builder *b = cut->lowering->builder;
+    Expr *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
+    int length = cut->lowering->options->vector_length, points = cut->tiles.points;
+    for (int i = 0; i < cut->matrix->columns; i++) {
+        bool lacks = fixed >= 0 && !has_column(cut, column_of(cut, fixed, i));
+        Expr *value =
+            lacks ? call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL) : load_column(cut, place, i);
+        x[i] = declare(b, "x", TYPE_VECTOR, value);
     }
-    Expr *channel = open_loop(b, LOOP_INDEPENDENT, "ic", channels);
-    Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
-    each_sum(p, sum, NULL);
-    Expr *begin = over(b, times(b, slot, blocks), integer(b, p->slots));
-    Expr *next = plus(b, slot, integer(b, 1));
-    Expr *end = over(b, times(b, next, blocks), integer(b, p->slots));
-    Expr *block = open_range(b, LOOP_SERIAL, "nb", begin, end, 1);
-    expect_trips(b, 1.0 / (p->slots * p->length), true);
-    Expr *from = declare(b, "from", TYPE_INDEX, plus(b, scaled(b, block, p->points), point));
-    add_block(p, sum, from, channel, filter);
-    close_blocks(b, 1);
-    Expr *to = plus(b, scaled(b, slot, p->points), point);
-    to = plus(b, scaled(b, to, filters), filter);
-    to = scaled(b, plus(b, scaled(b, to, channels), channel), p->taps[0] * p->length);
-    each_sum(p, sum, to);
-    close_blocks(b, opened + 1);
-}
-
-/* ---- The gradient ---- */
-
-/* The sum of all slots at an offset in that of the first. */
-static Expr *slots_total(const RowsPlan *p, Expr *offset) {
-    Builder *b = p->b;
-    Expr *total = declare(b, "x", TYPE_VECTOR, winograd_load_vector(b, p->sums, 1, &offset));
-    if (p->slots == 1)
-        return total;
-    Expr *slot = open_range(b, LOOP_SERIAL, "slot", integer(b, 1), integer(b, p->slots), 1);
-    Expr *at = plus(b, offset, scaled(b, slot, sums_size(p)));
-    local_add(b, total, winograd_load_vector(b, p->sums, 1, &at));
-    close_blocks(b, 1);
-    return total;
-}
-
-static void transform_back(const RowsPlan *p) {
-    Builder *b = p->b;
-    Tensor *gradient = p->node->parameter_gradients[0];
-    Expr *index[4], *x[WINOGRAD_MAX], *y[WINOGRAD_MAX];
-    index[0] = open_loop(b, LOOP_INDEPENDENT, "oc", gradient->extent[0]);
-    index[1] = open_loop(b, LOOP_INDEPENDENT, "ic", gradient->extent[1]);
-    index[2] = open_loop(b, LOOP_INDEPENDENT, "kh", p->taps[0]);
-    Expr *first = plus(b, scaled(b, index[0], gradient->extent[1]), index[1]);
-    first = scaled(b, plus(b, scaled(b, first, p->taps[0]), index[2]), p->length);
-    for (int point = 0; point < p->points; point++)
-        x[point] = slots_total(p, plus(b, first, integer(b, point * (sums_size(p) / p->points))));
-    winograd_emit_linear(b, &p->matrices.output, x, y);
-    for (int tap = 0; tap < p->taps[1]; tap++) {
-        Expr *lanes = declare(b, "lanes", TYPE_VECTOR, y[tap]);
-        index[3] = integer(b, tap);
-        tensor_store(p->lowering, gradient, index, lower_lane_sum(p->lowering, lanes));
+    winograd_emit_linear(b, cut->matrix, x, y);
+    Expr *to = plus(b, scaled(b, place->row[1], cut->rows), place->cut_row);
+    to = scaled(b, plus(b, scaled(b, to, cut->tiles.count), place->tile), length);
+    for (int point = 0; point < points; point++) {
+        Expr *from = plus(b, scaled(b, place->to_block, points), integer(b, point));
+        Expr *at = plus(b, scaled(b, from, winograd_rows_stride(cut)), to);
+        store_at(b, cut->to, 1, &at, y[point], false);
     }
-    close_blocks(b, 3);
 }
 
-bool winograd_rows_weight_gradient(Lowering *lowering, const Node *node) {
-    RowsPlan p = {.lowering = lowering,
-                  .b = lowering->builder,
-                  .node = node,
-                  .x = node->x[0],
-                  .dy = node->dy};
-    if (!make_plan(&p))
-        return false;
-    p.matrices = winograd_matrices((int)p.taps[1], p.step, WINOGRAD_SCALE_OUTPUT);
-    RowsCut x = inputs_cut(&p), dy = taps_cut(&p);
-    p.input_stride = winograd_rows_stride(&x);
-    p.tap_stride = winograd_rows_stride(&dy);
-    x.to = p.inputs = lower_scratch(lowering, "inputs", true, p.points * p.input_stride / p.length);
-    dy.to = p.tiles_of_dy =
-        lower_scratch(lowering, "taps", true, p.points * p.tap_stride / p.length);
-    p.sums = lower_scratch(lowering, "sums", false, p.slots * sums_size(&p));
-    comment(p.b, "Winograd F(%d, %d) along rows: transform tiles of x and of dy, multiply,",
-            (int)p.taps[1], p.step);
-    cut_rows(&p, &x);
-    cut_rows(&p, &dy);
-    multiply(&p);
-    comment(p.b, "and transform the sums back.");
-    transform_back(&p);
-    return true;
+/* Those at the ends of a row that reach past the tensor by themselves. */
+static void cut_row(const RowsCut *cut, RowPlace *place) {
+    Builder *b = cut->lowering->builder;
+    int64_t length = cut->lowering->options->vector_length;
+    for (int64_t tile = 0, end; tile < cut->tiles.count; tile = end) {
+        end = tile + 1;
+        if (!is_whole(cut, tile)) {
+            place->tile = integer(b, tile);
+            cut_tile(cut, place, tile);
+            continue;
+        }
+        while (end < cut->tiles.count && is_whole(cut, end))
+            end++;
+        place->tile = open_range(b, LOOP_SERIAL, "tile", integer(b, tile), integer(b, end), 1);
+        expect_trips(b, (double)((end - tile) * length), false); /* the work is that of lanes */
+        cut_tile(cut, place, -1);
+        close_blocks(b, 1);
+    }
+}
+
+void winograd_rows_cut(const RowsCut *cut, LoopKind kind, Expr *block, Expr *to_block) {
+    Builder *b = cut->lowering->builder;
+    RowPlace place = {.row = {block}, .to_block = to_block};
+    place.row[1] = open_loop(b, kind, "c", cut->tensor->extent[0]);
+    place.cut_row = open_loop(b, kind, "h", cut->rows);
+    place.row[2] = minus(b, place.cut_row, integer(b, cut->pad));
+    if (!in_lanes(cut->lowering, cut->tensor))
+        place.turned = turn_row(cut, place.row);
+    cut_row(cut, &place);
+    close_blocks(b, 2);
 }

@@ -13,22 +13,35 @@
 bool winograd_rows_map(Lowering *lowering, const Node *node, bool data_gradient);
 bool winograd_rows_weight_gradient(Lowering *lowering, const Node *node);
 
-/* ---- What they share (winograd_rows_cut.c) ---- */
-
-/* For estimates: cycles of a transformed vector at a point; multiply-adds take longer than at the
- * peak; and by what factor filtering has to be faster. */
-#define ROWS_CYCLES_PER_POINT 3.0
-#define ROWS_EFFICIENCY 0.9
-#define ROWS_GAIN 1.1
-#define ROWS_LEAST_SUMS 8 /* of a register tile: fewer wait for their own additions */
-
-/* Vectors of the tensor are examples. */
-bool winograd_rows_in_lanes(const Lowering *lowering, const Tensor *tensor);
+/* ---- What they share ---- */
 
 /* Whether a convolution has the form that all this is for: stride 1, 3 or 5 columns, `to` in lanes
  * and `from`, too, unless it is x in C order, whose rows are turned then. */
 bool winograd_rows_form(const Lowering *lowering, const Node *node, const Tensor *from,
                         const Tensor *to);
+
+/* How a row of y or dy is cut: `points` is step + taps - 1. The last tile may have less than a
+ * step.
+ */
+typedef struct RowsTiles {
+    int step, points;
+    int64_t count;
+} RowsTiles;
+
+/* What the choice of tiles rests on. */
+typedef struct RowsWork {
+    int64_t width, taps; /* of a row of y or dy; of a filter along it */
+    double products;     /* for each product along a row: of channels, filters, rows and taps of
+                            the other axis */
+    double transformed;  /* rows that go to the points or come back */
+    bool (*fits)(void *plan, const RowsTiles *tiles); /* has a register tile for it; NULL: each */
+    void *plan;
+} RowsWork;
+
+/* Sets the tiles that are estimated to be the fastest. Returns whether they are worth it. */
+bool winograd_rows_choose(const Lowering *lowering, const RowsWork *work, RowsTiles *tiles);
+
+#define ROWS_LEAST_SUMS 8 /* of a register tile: fewer wait for their own additions */
 
 /* Tiles cut from rows of a tensor and transformed. What lies left and right of the tensor and its
  * halo is 0. */
@@ -36,8 +49,7 @@ typedef struct RowsCut {
     Lowering *lowering;
     Tensor *tensor;
     const RationalMatrix *matrix; /* its columns are the elements of a tile, its rows the points */
-    int step;                     /* columns from one tile to the next */
-    int64_t tiles;                /* of a row */
+    RowsTiles tiles;              /* of a row */
     int64_t first;                /* column of the first tile */
     int64_t rows, pad;            /* how many, from row -pad on, which tensor or halo have */
     Buffer *to; /* [block of examples][point][channel][row][tile][V], points a stride apart */

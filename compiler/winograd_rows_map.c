@@ -16,12 +16,11 @@ typedef struct MapPlan {
     Builder *b;
     const Node *node;
     Tensor *from, *to;
-    bool turned; /* the data gradient */
-    int length;  /* reals in a vector */
-    int step, points;
+    bool turned;         /* the data gradient */
+    int length;          /* reals in a vector */
     int64_t taps[2];     /* of a filter along both axes */
     int64_t pad;         /* rows that the first row of the result reads before the input */
-    int64_t tiles;       /* of a row */
+    RowsTiles tiles;     /* of a row */
     int64_t first[2];    /* column of the first tile in the input, and in the result */
     int outputs, places; /* of a register tile: output channels and tiles */
     int64_t rows;        /* of the result, in a part: multiplied at one point after the other */
@@ -32,39 +31,18 @@ typedef struct MapPlan {
 
 /* ---- What it is used for ---- */
 
-#define NEAR_BYTES (26 << 10) /* that stay in the first-level cache */
-/* Multiply-adds for `along` products of a row of the output's or dy's tiles. */
-static double products(const MapPlan *p, double along) {
-    int64_t rows = p->turned ? p->from->extent[1] : p->to->extent[1];
-    return (double)(p->from->extent[0] * p->to->extent[0] * rows * p->taps[0]) * along;
-}
-
-/* Columns of y or dy, which the tiles cover. */
-static int64_t width(const MapPlan *p) {
-    return p->turned ? p->from->extent[2] : p->to->extent[2];
-}
-
-static double direct_cycles(const MapPlan *p) {
-    return products(p, (double)(width(p) * p->taps[1])) /
-           (p->lowering->options->vector_rate * ROWS_EFFICIENCY);
-}
-
-static double cycles(const MapPlan *p) {
-    double rate = p->lowering->options->vector_rate * ROWS_EFFICIENCY;
-    double vectors =
-        (double)(p->from->extent[0] * p->from->extent[1] + p->to->extent[0] * p->to->extent[1]);
-    vectors *= (double)(p->tiles * p->points);
-    return products(p, (double)(p->tiles * p->points)) / rate + vectors * ROWS_CYCLES_PER_POINT;
-}
+/* That stay in a first-level cache of 32 KB beside sums, factors and what is being stored. */
+#define NEAR_BYTES (26 << 10)
 
 /* The register tile with the fewest loads for each multiply-add. */
-static bool choose_register_tile(MapPlan *p) {
-    int64_t registers = p->lowering->options->registers;
+static bool choose_register_tile(void *plan, const RowsTiles *cut) {
+    MapPlan *p = plan;
+    int64_t registers = p->lowering->options->registers, channels = p->to->extent[0];
     double best = 1;
-    for (int64_t outputs = 1; outputs <= p->to->extent[0]; outputs++)
-        for (int64_t places = 1; places <= p->tiles; places++) {
+    for (int64_t outputs = 1; outputs <= channels; outputs++)
+        for (int64_t places = 1; places <= cut->count; places++) {
             double loads = (double)(outputs + places) / (double)(outputs * places);
-            if (p->to->extent[0] % outputs != 0 || p->tiles % places != 0 || loads >= best ||
+            if (channels % outputs != 0 || cut->count % places != 0 || loads >= best ||
                 outputs * places < ROWS_LEAST_SUMS || outputs * places + places + 1 > registers)
                 continue;
             best = loads;
@@ -81,10 +59,10 @@ static double vector_bytes(const MapPlan *p, int64_t vectors) {
 /* Bytes that a block of examples reads and writes beyond the first-level cache in parts of so many
  * rows: all points of a row's taps come again for the next row, those of one point stay. */
 static double bytes_moved(const MapPlan *p, int64_t rows) {
-    int64_t row = p->from->extent[0] * p->tiles, height = p->to->extent[1];
-    double made = vector_bytes(p, p->to->extent[0] * rows * p->tiles * p->points);
+    int64_t row = p->from->extent[0] * p->tiles.count, height = p->to->extent[1];
+    double made = vector_bytes(p, p->to->extent[0] * rows * p->tiles.count * p->tiles.points);
     bool stays = vector_bytes(p, row * p->taps[0]) <= NEAR_BYTES;
-    double inputs = vector_bytes(p, row * p->points);
+    double inputs = vector_bytes(p, row * p->tiles.points);
     inputs *= stays ? (double)(rows + p->taps[0] - 1) : (double)(rows * p->taps[0]);
     return (double)(height / rows) * (inputs + (made <= NEAR_BYTES ? 0 : 2 * made));
 }
@@ -106,33 +84,27 @@ static RationalMatrix transposed(const RationalMatrix *matrix) {
 }
 
 static void choose_matrices(MapPlan *p) {
-    WinogradMatrices matrices = winograd_matrices(p->step, (int)p->taps[1], WINOGRAD_SCALE_FILTER);
+    WinogradMatrices matrices =
+        winograd_matrices(p->tiles.step, (int)p->taps[1], WINOGRAD_SCALE_FILTER);
     p->filter = matrices.filter;
     p->cut = p->turned ? transposed(&matrices.output) : matrices.input;
     p->put = p->turned ? transposed(&matrices.input) : matrices.output;
 }
 
-static void set_step(MapPlan *p, int step) {
-    p->step = step;
-    p->points = step + (int)p->taps[1] - 1;
-    p->tiles = (width(p) + step - 1) / step;
-}
-
-/* The one that is estimated to be the fastest, if that is worth it. */
-static bool choose_step(MapPlan *p) {
-    int best = 0;
-    double least = direct_cycles(p) / ROWS_GAIN;
-    for (int step = 2; step + p->taps[1] - 1 <= WINOGRAD_MAX; step += 2) {
-        set_step(p, step);
-        if (cycles(p) < least && choose_register_tile(p)) {
-            least = cycles(p);
-            best = step;
-        }
-    }
-    if (best == 0)
-        return false;
-    set_step(p, best);
-    return choose_register_tile(p);
+/* Tiles are those of the output or of dy. */
+static bool choose_tiles(MapPlan *p) {
+    const Tensor *tiled = p->turned ? p->from : p->to;
+    double rows = (double)(tiled->extent[1] * p->taps[0]);
+    int64_t transformed =
+        p->from->extent[0] * p->from->extent[1] + p->to->extent[0] * p->to->extent[1];
+    RowsWork work = {.width = tiled->extent[2],
+                     .taps = p->taps[1],
+                     .products = (double)(p->from->extent[0] * p->to->extent[0]) * rows,
+                     .transformed = (double)transformed,
+                     .fits = choose_register_tile,
+                     .plan = p};
+    return winograd_rows_choose(p->lowering, &work, &p->tiles) &&
+           choose_register_tile(p, &p->tiles);
 }
 
 static bool make_plan(MapPlan *p) {
@@ -148,7 +120,7 @@ static bool make_plan(MapPlan *p) {
         return false;
     for (int axis = 0; axis < 2; axis++)
         p->taps[axis] = window->kernel[axis];
-    if (!choose_step(p))
+    if (!choose_tiles(p))
         return false;
     p->pad = p->turned ? p->taps[0] - 1 - window->pad_begin[0] : window->pad_begin[0];
     p->first[p->turned] = -window->pad_begin[1];
@@ -159,7 +131,7 @@ static bool make_plan(MapPlan *p) {
 /* ---- Filters ---- */
 
 static int64_t factors_size(const MapPlan *p) {
-    return p->points * p->from->extent[0] * p->taps[0] * p->to->extent[0];
+    return p->tiles.points * p->from->extent[0] * p->taps[0] * p->to->extent[0];
 }
 
 /* Rows are turned around for the data gradient. */
@@ -181,8 +153,8 @@ static void transform_filters(const MapPlan *p) {
     winograd_emit_linear(b, &p->filter, x, y);
     Expr *place = plus(b, scaled(b, input, p->taps[0]), tap);
     place = plus(b, scaled(b, place, outputs), output);
-    for (int point = 0; point < p->points; point++) {
-        Expr *at = plus(b, place, integer(b, point * (factors_size(p) / p->points)));
+    for (int point = 0; point < p->tiles.points; point++) {
+        Expr *at = plus(b, place, integer(b, point * (factors_size(p) / p->tiles.points)));
         store_at(b, p->factors, 1, &at, y[point], false);
     }
     close_blocks(b, 3);
@@ -199,7 +171,6 @@ static RowsCut inputs_cut(const MapPlan *p) {
     return (RowsCut){.lowering = p->lowering,
                      .tensor = p->from,
                      .matrix = &p->cut,
-                     .step = p->step,
                      .tiles = p->tiles,
                      .first = p->first[0],
                      .rows = p->from->extent[1],
@@ -226,7 +197,7 @@ static void add_products(const MapPlan *p, Buffer *sum, Buffer *inputs, Buffer *
     Buffer *held = declare_array(b, "held", TYPE_VECTOR, 1, &places);
     int opened = 0;
     Expr *t = open_unrolled(b, "t", places, &opened);
-    Expr *at = plus(b, scaled(b, tap, p->tiles * p->length), scaled(b, t, p->length));
+    Expr *at = plus(b, scaled(b, tap, p->tiles.count * p->length), scaled(b, t, p->length));
     store_at(b, held, 1, &t, winograd_load_vector(b, inputs, 1, &at), false);
     Expr *value = load_at(b, held, 1, &t);
     call_statement(b, call(b, TYPE_VECTOR, "VECTOR_HOLD", 1, &value));
@@ -259,9 +230,9 @@ static Expr *open_taps(const MapPlan *p, Expr *row) {
 
 static void add_terms(const MapPlan *p, Buffer *sum, const MapTile *tile) {
     Builder *b = p->b;
-    int64_t row = p->tiles * p->length, rows = p->from->extent[1];
+    int64_t row = p->tiles.count * p->length, rows = p->from->extent[1];
     Expr *channel = open_loop(b, LOOP_SERIAL, "c", p->from->extent[0]);
-    Expr *from = plus(b, scaled(b, tile->block, p->points), tile->point);
+    Expr *from = plus(b, scaled(b, tile->block, p->tiles.points), tile->point);
     Expr *first = plus(b, scaled(b, channel, rows), minus(b, tile->row, integer(b, p->pad)));
     first = plus(b, scaled(b, first, row), scaled(b, tile->place, p->length));
     Buffer *inputs = declare_pointer(b, "inputs_at", p->inputs,
@@ -278,7 +249,7 @@ static Expr *products_offset(const MapPlan *p, Expr *block, Expr *output, Expr *
     Builder *b = p->b;
     Expr *offset = plus(b, scaled(b, block, p->to->extent[0]), output);
     offset = plus(b, scaled(b, offset, p->rows), row);
-    return scaled(b, offset, p->tiles * p->points * p->length);
+    return scaled(b, offset, p->tiles.count * p->tiles.points * p->length);
 }
 
 /* The sums to their place among the products, a row of the part; without one, zeros to the sums. */
@@ -290,7 +261,7 @@ static void each_sum(const MapPlan *p, Buffer *sum, const MapTile *tile, Expr *t
     place[1] = open_unrolled(b, "t", p->places, &opened);
     if (to_row) {
         Expr *at = products_offset(p, tile->block, plus(b, tile->output, place[0]), to_row);
-        Expr *in_row = scaled(b, plus(b, tile->place, place[1]), p->points);
+        Expr *in_row = scaled(b, plus(b, tile->place, place[1]), p->tiles.points);
         in_row = plus(b, in_row, tile->point);
         at = plus(b, at, scaled(b, in_row, p->length));
         store_at(b, p->products, 1, &at, load_at(b, sum, 2, place), false);
@@ -315,11 +286,11 @@ static void multiply(const MapPlan *p, Expr *block, Expr *first) {
     int64_t extent[2] = {p->outputs, p->places};
     int opened = 1;
     MapTile tile = {.block = block};
-    tile.point = open_loop(b, LOOP_SERIAL, "point", p->points);
+    tile.point = open_loop(b, LOOP_SERIAL, "point", p->tiles.points);
     tile.output = open_parts(p, p->turned ? "ic" : "oc", p->to->extent[0], p->outputs, &opened);
     Expr *row = open_unless_single(b, LOOP_SERIAL, "h", p->rows, &opened);
     tile.row = plus(b, first, row);
-    tile.place = open_parts(p, "tile", p->tiles, p->places, &opened);
+    tile.place = open_parts(p, "tile", p->tiles.count, p->places, &opened);
     Buffer *sum = declare_array(b, "sum", TYPE_VECTOR, 2, extent);
     each_sum(p, sum, &tile, NULL);
     add_terms(p, sum, &tile);
@@ -330,7 +301,7 @@ static void multiply(const MapPlan *p, Expr *block, Expr *first) {
 /* ---- Results ---- */
 
 static int64_t row_width(const MapPlan *p) {
-    return (p->tiles - 1) * p->step + p->put.rows;
+    return (p->tiles.count - 1) * p->tiles.step + p->put.rows;
 }
 
 /* A row of one output channel from its products: the tiles side by side, or one over the other. */
@@ -342,16 +313,16 @@ static void put_row(const MapPlan *p, Expr *from, Buffer *result) {
         store_at(b, result, 2, place, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
         close_blocks(b, 1);
     }
-    Expr *tile = open_loop(b, LOOP_SERIAL, "tile", p->tiles);
-    expect_trips(b, (double)(p->tiles * p->length), false);
-    for (int point = 0; point < p->points; point++) {
-        Expr *at = plus(b, scaled(b, tile, p->points), integer(b, point));
+    Expr *tile = open_loop(b, LOOP_SERIAL, "tile", p->tiles.count);
+    expect_trips(b, (double)(p->tiles.count * p->length), false);
+    for (int point = 0; point < p->tiles.points; point++) {
+        Expr *at = plus(b, scaled(b, tile, p->tiles.points), integer(b, point));
         at = plus(b, from, scaled(b, at, p->length));
         x[point] = declare(b, "x", TYPE_VECTOR, winograd_load_vector(b, p->products, 1, &at));
     }
     winograd_emit_linear(b, &p->put, x, y);
     for (int i = 0; i < p->put.rows; i++) {
-        place[0] = plus(b, scaled(b, tile, p->step), integer(b, i));
+        place[0] = plus(b, scaled(b, tile, p->tiles.step), integer(b, i));
         Expr *value = y[i];
         if (p->turned)
             value = plus(b, winograd_load_vector(b, result, 2, place), value);
@@ -412,10 +383,10 @@ bool winograd_rows_map(Lowering *lowering, const Node *node, bool data_gradient)
     int64_t block = p.in_turn ? p.length : 1;
     p.factors = lower_scratch(lowering, "factors", false, factors_size(&p));
     p.inputs = lower_scratch(lowering, "inputs", !p.in_turn,
-                             block * p.points * point_stride(&p) / p.length);
+                             block * p.tiles.points * point_stride(&p) / p.length);
     p.products = lower_scratch(lowering, "products", !p.in_turn,
-                               block * p.to->extent[0] * p.rows * p.tiles * p.points);
-    comment(p.b, "Winograd F(%d, %d) along rows: transform filters and tiles,", p.step,
+                               block * p.to->extent[0] * p.rows * p.tiles.count * p.tiles.points);
+    comment(p.b, "Winograd F(%d, %d) along rows: transform filters and tiles,", p.tiles.step,
             (int)p.taps[1]);
     transform_filters(&p);
     comment(p.b, "then multiply and transform back.");
