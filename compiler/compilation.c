@@ -216,6 +216,7 @@ static bool plan(Compilation *compilation) {
         .max_batch = whole_batch(compilation),
         .shards = compilation->lowering.shards,
         .shard_block = compilation->lowering.shard_block,
+        .slots = lower_slots(&compilation->lowering),
         .real_size = options->double_precision ? (int)sizeof(double) : (int)sizeof(float),
         .memory_limit = compilation->trial ? 0 : options->memory_limit,
         .full_peak = compilation->full_peak};

@@ -94,6 +94,7 @@ typedef struct Prefetch {
     int64_t distance;
     bool far;    /* needed so late that the second-level cache is the place */
     bool lines;  /* of all rows of a tile: the first steps ask for one each */
+    bool write;  /* to be written there */
     bool halves; /* two steps ask for the same line */
 } Prefetch;
 typedef struct Prefetches {

@@ -63,8 +63,10 @@ static bool find_next_scalars(const Emission *e, int from, Side *next) {
     for (int i = from; i < e->reduced_count - 1; i++)
         if (plan->dims[e->reduced[i]].origin == plan->dims[innermost(e)].origin)
             block = e->reduced[i];
-    if (block < 0 || !lower_exceeds(plan->lowering, scalars->operand->tensor,
-                                    plan->lowering->options->second_level_cache / NEAR_PART))
+    Tensor *tensor = scalars->operand->tensor;
+    int near = plan->lowering->options->second_level_cache / NEAR_PART;
+    if (block < 0 ||
+        (!lower_is_far(plan->lowering, tensor) && !lower_exceeds(plan->lowering, tensor, near)))
         return false;
     *next = *scalars;
     next->base += next->coefficient[block];
@@ -78,7 +80,7 @@ static bool find_results(const Emission *e, Tensor *tensor, Side *results) {
     const Tensor *like = operand.tensor;
     bool alike = tensor->layout.blocked_axis == like->layout.blocked_axis &&
                  tensor->layout.block == like->layout.block && tensor_same_extents(tensor, like);
-    if (!alike || !lower_is_large(plan->lowering, tensor))
+    if (!alike || !lower_is_far(plan->lowering, tensor))
         return false;
     AxisLayout axes[MAX_AXES];
     operand.tensor = tensor;
@@ -134,12 +136,14 @@ static int row_repeats(const Emission *e) {
     return e->lines > 1 ? e->lines : e->rows > e->length ? 2 : 1;
 }
 
-static void point_to_rows(Emission *e, Prefetches *prefetches, const Side *side, const char *name) {
+static Prefetch *point_to_rows(Emission *e, Prefetches *prefetches, const Side *side,
+                               const char *name) {
     const Tile *tile = &e->plan->tile;
     Prefetch *prefetch = point_to(e, prefetches, side, name);
     prefetch->count = row_repeats(e);
     prefetch->distance = e->lines > 1 ? side->coefficient[tile->line_dim]
                                       : (e->rows - e->length) * side->coefficient[tile->row_dim];
+    return prefetch;
 }
 
 static void point_to_results(Emission *e, Prefetches *prefetches) {
@@ -152,7 +156,8 @@ static void point_to_results(Emission *e, Prefetches *prefetches) {
         return;
     for (int i = 0; i < count; i++)
         if (find_results(e, tensors[i], &results))
-            point_to_rows(e, prefetches, &results, "near");
+            point_to_rows(e, prefetches, &results, "near")->write =
+                lower_is_written(plan->lowering, tensors[i]);
 }
 
 /* ---- Parts of a sum: each step asks for what the same step of the next part will read ---- */
@@ -348,10 +353,13 @@ void contraction_prefetch(Emission *e, const Prefetches *prefetches, bool halves
     }
     for (int i = 0; i < prefetches->count; i++) {
         const Prefetch *prefetch = &prefetches->list[i];
+        const char *macro = prefetch->write ? "VECTOR_PREFETCH_WRITE"
+                            : prefetch->far ? "VECTOR_PREFETCH_FAR"
+                                            : "VECTOR_PREFETCH";
         for (int k = 0; k < prefetch->count && prefetch->halves == halves; k++) {
             Side from = prefetch->from;
             from.base = k * prefetch->distance;
-            prefetch_vectors(e, &from, prefetch->far ? "VECTOR_PREFETCH_FAR" : "VECTOR_PREFETCH");
+            prefetch_vectors(e, &from, macro);
         }
     }
 }

@@ -51,6 +51,9 @@ static void emit_arena_offsets(Emitter *emitter) {
                         placement->offset / plan->options.real_size,
                         placement_dims(emitter, placement));
     }
+    if (plan->slot_bytes > 0)
+        emit_define(emitter->out, CALL_SLOT_SIZE, plan->slot_bytes / plan->options.real_size,
+                    "from what a slot has for itself to the same of the next one");
     if (plan->options.shards > 1)
         emit_define(emitter->out, "SHARD_SIZE", plan->shard_bytes / plan->options.real_size,
                     "from what a shard of the batch has to the same of the next one");

@@ -48,7 +48,9 @@ typedef struct Buffer {
     int64_t local_extent[4];
     struct Buffer *points_into; /* a local pointer, read only */
     bool scratch;         /* a parameter that the memory plan gives for the time of the call */
-    int64_t scratch_size; /* elements; per example where per_example */
+    int64_t scratch_size; /* elements; per example where per_example; of a slot where by_slot */
+    int slots;            /* scratch of which each slot has a piece; 0: it has none */
+    bool by_slot;         /* pieces lie SLOT_SIZE apart: plan.h */
     bool per_example;
     struct Tensor *tensor; /* what the call passes for it; NULL for scratch and locals */
 } Buffer;

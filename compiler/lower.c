@@ -94,6 +94,25 @@ Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, in
     return buffer;
 }
 
+Buffer *lower_slot_scratch(Lowering *lowering, const char *name, int slots, int64_t elements) {
+    const LowerOptions *options = lowering->options;
+    bool stays = (double)elements * sizeof(float) <= options->second_level_cache;
+    bool by_slot = slots > 1 && slots <= lower_slots(options) && stays;
+    Buffer *buffer = lower_scratch(lowering, name, false, by_slot ? elements : slots * elements);
+    buffer->slots = slots;
+    buffer->by_slot = by_slot;
+    return buffer;
+}
+
+Expr *lower_slot_offset(const Lowering *lowering, const Buffer *scratch, Expr *slot) {
+    Builder *b = lowering->builder;
+    if (scratch->slots <= 1)
+        return integer(b, 0);
+    Expr *size = scratch->by_slot ? call(b, TYPE_INDEX, CALL_SLOT_SIZE, 0, NULL)
+                                  : integer(b, scratch->scratch_size / scratch->slots);
+    return times(b, slot, size);
+}
+
 /* ---- Elements ---- */
 
 /* The element's number in C order, in Horner's form: ((n*C + c)*H + h)*W + w. */
@@ -462,6 +481,13 @@ int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors,
     return count;
 }
 
+bool lower_is_written(const Lowering *lowering, const Tensor *tensor) {
+    for (int i = 0; i < lowering->group->count; i++)
+        if (tensor_storage(node_result(lowering->group->nodes[i])) == tensor)
+            return true;
+    return false;
+}
+
 bool lower_exceeds(const Lowering *lowering, const Tensor *tensor, double bytes) {
     return tensor->per_example &&
            (double)tensor->storage * lowering->options->max_batch * sizeof(float) > bytes;
@@ -469,6 +495,14 @@ bool lower_exceeds(const Lowering *lowering, const Tensor *tensor, double bytes)
 
 bool lower_is_large(const Lowering *lowering, const Tensor *tensor) {
     return lower_exceeds(lowering, tensor, lowering->options->second_level_cache);
+}
+
+#define LEAST_SHARED (32 << 10) /* bytes; smaller maps are not worth asking for */
+
+bool lower_is_far(const Lowering *lowering, const Tensor *tensor) {
+    bool shared = lower_threads(lowering->options) > lowering->options->max_batch;
+    return lower_is_large(lowering, tensor) ||
+           (shared && lower_exceeds(lowering, tensor, LEAST_SHARED));
 }
 
 #define VECTORS_PER_SUM 4 /* operations on vectors that it costs */

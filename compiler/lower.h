@@ -111,10 +111,15 @@ Expr *lower_window_element(Lowering *lowering, const Node *node, Expr *const *in
  */
 #define MAX_NEAR_TENSORS 4
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);
+/* Whether it is the result of one of the group's nodes. */
+bool lower_is_written(const Lowering *lowering, const Tensor *tensor);
 /* Whether the examples of the largest batch take more than so many bytes; than the second-level
  * cache. */
 bool lower_exceeds(const Lowering *lowering, const Tensor *tensor, double bytes);
 bool lower_is_large(const Lowering *lowering, const Tensor *tensor);
+/* Whether what is read and written of it lies far from a core: behind that cache, or with other
+ * cores, where fewer examples than threads make all of them work on each. */
+bool lower_is_far(const Lowering *lowering, const Tensor *tensor);
 /* Rows of a vector each, `step` reals apart. */
 typedef struct VectorRows {
     Buffer *buffer;
@@ -135,6 +140,11 @@ Expr *lower_random(Lowering *lowering, const Node *node, Expr *const *index);
 Expr *lower_random_active(Lowering *lowering, const Node *node);
 /* Memory for the time of one kernel call. */
 Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, int64_t elements);
+#define CALL_SLOT_SIZE "SLOT_SIZE" /* a constant of the emitted file */
+/* So much for each slot, which uses it alone; and where its piece begins. What stays in a core's
+ * cache lies where no other core comes. */
+Buffer *lower_slot_scratch(Lowering *lowering, const char *name, int slots, int64_t elements);
+Expr *lower_slot_offset(const Lowering *lowering, const Buffer *scratch, Expr *slot);
 
 /* Nodes that update (node->step): the numbers of the optimizer's step as variables, to be declared
  * before any loop; NULL for other nodes. Then the step on the element of parameters[0] at `index`,

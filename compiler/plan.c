@@ -141,6 +141,7 @@ static void touch(Planner *planner, const Step *step, const Buffer *argument) {
                                   piece_examples(planner->plan, argument->per_example, false),
                                   argument->type);
         placement->scratch = argument;
+        placement->by_slot = argument->by_slot;
     } else {
         placement = tensor_placement(planner, argument->tensor, false);
     }
@@ -245,18 +246,71 @@ static void note_end(Planner *planner, const Placement *piece) {
             planner->plan->sequence_bytes[s] = end;
 }
 
+/* The end of what is fixed, behind which the first shard begins. */
+static int64_t fixed_end(const Plan *plan) {
+    int64_t end = 0;
+    for (int i = 0; i < plan->placement_count; i++) {
+        const Placement *piece = plan->placements[i];
+        if (piece->fixed && piece->offset + piece->bytes > end)
+            end = piece->offset + piece->bytes;
+    }
+    return end;
+}
+
+/* The largest end of the first slot's pieces, which begin at 0: those of one kernel lie side by
+ * side. */
+static int64_t place_by_slot(Planner *planner, Placement **placed) {
+    Plan *plan = planner->plan;
+    int64_t bytes = 0;
+    int done = 0;
+    for (int i = 0; i < plan->placement_count && planner->fits; i++) {
+        Placement *piece = plan->placements[i];
+        int64_t end = 0;
+        if (!piece->by_slot)
+            continue;
+        piece->offset = find_gap(placed, done, piece);
+        insert_by_offset(placed, done++, piece);
+        planner->fits = checked_add(piece->offset, piece->bytes, &end);
+        bytes = end > bytes ? end : bytes;
+    }
+    return bytes;
+}
+
+/* The region of all slots, behind what is fixed. */
+static void place_slots(Planner *planner, Placement **placed) {
+    Plan *plan = planner->plan;
+    int64_t begin = fixed_end(plan);
+    plan->slot_bytes = place_by_slot(planner, placed);
+    if (plan->slot_bytes == 0)
+        return;
+    Placement *region =
+        add_placement(planner, plan, plan->slot_bytes, plan->options.slots, TYPE_BYTE);
+    region->fixed = true;
+    region->offset = begin;
+    for (int i = 0; i < plan->placement_count; i++) {
+        Placement *piece = plan->placements[i];
+        if (!piece->by_slot)
+            continue;
+        piece->offset += begin;
+        for (int s = 0; s < SEQUENCE_COUNT; s++)
+            if (piece->in_sequence[s])
+                live_throughout(plan, region, s);
+    }
+}
+
 static void place_all(Planner *planner) {
     Plan *plan = planner->plan;
     size_t count = (size_t)plan->placement_count;
-    Placement **order = ARENA_ARRAY(plan->arena, Placement *, count + 1);
-    Placement **placed = ARENA_ARRAY(plan->arena, Placement *, count + 1);
+    Placement **order = ARENA_ARRAY(plan->arena, Placement *, count + 2);
+    Placement **placed = ARENA_ARRAY(plan->arena, Placement *, count + 2);
     int waiting = 0, done = 0;
+    place_slots(planner, placed);
     for (int i = 0; i < plan->placement_count; i++) {
         Placement *piece = plan->placements[i];
         if (piece->fixed) {
             insert_by_offset(placed, done++, piece);
             note_end(planner, piece);
-        } else if (!piece->apart) {
+        } else if (!piece->apart && !piece->by_slot) {
             order[waiting++] = piece;
         }
     }
@@ -284,17 +338,6 @@ static void place_fixed(Planner *planner, const Graph *graph) {
 }
 
 /* ---- Shards ---- */
-
-/* The end of input and outputs, where the first shard begins. */
-static int64_t fixed_end(const Plan *plan) {
-    int64_t end = 0;
-    for (int i = 0; i < plan->placement_count; i++) {
-        const Placement *piece = plan->placements[i];
-        if (piece->fixed && piece->offset + piece->bytes > end)
-            end = piece->offset + piece->bytes;
-    }
-    return end;
-}
 
 static bool add_shards(const Plan *plan, int64_t begin, int64_t bytes, int64_t *end) {
     return checked_multiply(bytes, plan->options.shards, end) && checked_add(begin, *end, end);
@@ -326,7 +369,7 @@ static bool place_shards(Planner *planner, const Graph *graph) {
 
 /* What a piece counts as. */
 static int64_t *part_of(Plan *plan, const Placement *piece) {
-    if (piece->scratch != NULL)
+    if (piece->tensor == NULL)
         return &plan->scratch;
     return piece->tensor->role == TENSOR_PARAMETER_GRADIENT ? &plan->gradients : &plan->activations;
 }
@@ -337,7 +380,7 @@ static int64_t peak_step(const Plan *plan, Sequence sequence) {
     int64_t *change = ARENA_ARRAY(plan->arena, int64_t, length);
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
-        if (!piece->in_sequence[sequence] || piece->late)
+        if (!piece->in_sequence[sequence] || piece->late || piece->by_slot)
             continue;
         change[piece->first] += piece->bytes;
         if ((size_t)piece->last + 1 < length)
@@ -358,8 +401,8 @@ static void find_peak(Plan *plan, Sequence sequence) {
     int64_t step = peak_step(plan, sequence);
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
-        if (piece->in_sequence[sequence] && !piece->late && piece->first <= step &&
-            step <= piece->last)
+        if (piece->in_sequence[sequence] && !piece->late && !piece->by_slot &&
+            piece->first <= step && step <= piece->last)
             *part_of(plan, piece) += piece->bytes * (piece->whole ? 1 : plan->options.shards);
     }
 }
@@ -503,6 +546,8 @@ Plan *plan_memory(Arena *arena, const Graph *graph, const Kernels *kernels,
 const char *placement_name(Arena *arena, const Placement *placement) {
     if (placement->tensor != NULL)
         return placement->tensor->name;
+    if (placement->scratch == NULL)
+        return "scratch of all slots";
     return arena_format(arena, "%s of %s", placement->scratch->name,
                         group_layers(arena, placement->step->group));
 }
@@ -526,6 +571,11 @@ static bool verify_piece(const Plan *plan, const Placement *piece, FILE *stream)
     return problem == NULL;
 }
 
+static bool is_region_of(const Placement *region, const Placement *piece) {
+    return piece->by_slot && region->tensor == NULL && region->scratch == NULL &&
+           piece->offset >= region->offset;
+}
+
 bool plan_verify(const Plan *plan, FILE *stream) {
     bool valid = true;
     for (int i = 0; i < plan->placement_count; i++) {
@@ -533,8 +583,8 @@ bool plan_verify(const Plan *plan, FILE *stream) {
         valid = verify_piece(plan, a, stream) && valid;
         for (int k = 0; k < i; k++) {
             const Placement *b = plan->placements[k];
-            if (!alive_together(a, b) || a->offset + a->bytes <= b->offset ||
-                b->offset + b->bytes <= a->offset)
+            if (!alive_together(a, b) || is_region_of(a, b) || is_region_of(b, a) ||
+                a->offset + a->bytes <= b->offset || b->offset + b->bytes <= a->offset)
                 continue;
             fprintf(stream, "plan: %s and %s overlap\n", placement_name(plan->arena, a),
                     placement_name(plan->arena, b));

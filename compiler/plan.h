@@ -14,6 +14,10 @@
  * lie in the arena as well: the optimizer's step on a parameter is a step of the backward pass,
  * behind which its gradient is no longer needed.
  *
+ * Scratch that slots have for themselves (lower_slot_scratch) shares no memory with anything else:
+ * a core that always writes the same lines finds them in its cache. Behind input and output each
+ * slot has a region of `slot_bytes` for all kernels; offsets are those of the first slot's pieces.
+ *
  * Where the batch is cut into shards, each has a copy of all pieces but input and outputs, sized
  * for its share of the examples; the copies follow each other behind input and outputs. Gradients
  * of parameters then lie in arrays of their own. The input's gradient comes last. */
@@ -28,6 +32,7 @@ typedef struct PlanOptions {
     int max_batch;        /* of all shards together */
     int shards;           /* that it is cut into: shard.h; at least 1 */
     int shard_block;      /* examples that no shard divides */
+    int slots;            /* of kernels with scratch by slot */
     int real_size;        /* bytes of the program's number type: 4 or 8 */
     int64_t memory_limit; /* --mem in bytes; 0: none */
     int64_t full_peak;    /* of training if nothing were recomputed; 0: nothing is */
@@ -37,12 +42,13 @@ typedef struct PlanOptions {
 typedef struct Placement {
     int number;            /* position in Plan.placements */
     Tensor *tensor;        /* storage; NULL for scratch */
-    const Buffer *scratch; /* NULL for a tensor */
+    const Buffer *scratch; /* NULL for a tensor and for the region of all slots */
     const Step *step;      /* the call that first touches it; NULL: none does */
     Sequence sequence;     /* of `step` */
     bool fixed;            /* the input or an output: placed before the others */
     bool whole;            /* holds the examples of all shards */
     bool apart;            /* the input's gradient where there are shards: placed behind them */
+    bool by_slot;          /* scratch of the first slot, in the region of all slots */
     bool late;             /* only backward_input touches it: placed after the others */
     bool read_first; /* its first use reads what nothing has written: an error but for input */
     bool in_sequence[SEQUENCE_COUNT];
@@ -61,6 +67,7 @@ typedef struct Plan {
     PlanIndex *index;
     int sequence_length[SEQUENCE_COUNT];    /* steps */
     int64_t sequence_bytes[SEQUENCE_COUNT]; /* of the arena that each sequence uses */
+    int64_t slot_bytes;                     /* of each slot; 0: no kernel has scratch by slot */
     int64_t shard_bytes;     /* of each shard, behind the fixed pieces; offsets are those
                                 of the first shard's pieces */
     int64_t arena_size;      /* reals: what the larger one needs */

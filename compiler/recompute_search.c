@@ -344,7 +344,9 @@ static void note_scratch(RecomputeSearch *search, const Step *step) {
     for (int i = 0; i < step->use->argument_count; i++) {
         const Buffer *buffer = step->use->arguments[i];
         if (buffer->scratch)
-            total += buffer->scratch_size * (buffer->per_example ? search->max_batch : 1);
+            total += buffer->scratch_size * (buffer->per_example ? search->max_batch
+                                             : buffer->by_slot   ? buffer->slots
+                                                                 : 1);
     }
     int64_t *most = &search->scratch[leader->role][leader->layer->index];
     *most = total > *most ? total : *most;

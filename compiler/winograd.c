@@ -21,7 +21,9 @@ static void prefetch_lines(const WinogradEmission *e, Tensor *const *tensors, in
                              plus(b, place->row, i), plus(b, place->column, j)};
     for (int k = 0; k < count; k++) {
         Expr *element = tensor_load(e->lowering, tensors[k], index);
-        call_statement(b, call(b, TYPE_REAL, "VECTOR_PREFETCH", 1, &element));
+        bool write = lower_is_written(e->lowering, tensors[k]);
+        call_statement(b, call(b, TYPE_REAL, write ? "VECTOR_PREFETCH_WRITE" : "VECTOR_PREFETCH", 1,
+                               &element));
     }
     close_blocks(b, 2);
 }
@@ -72,6 +74,11 @@ static void prefetch_share(WinogradEmission *e, const WinogradCut *inputs, Expr 
 
 /* ---- Products ---- */
 
+/* Result blocks whose products lie in memory at the same time. */
+static int64_t product_blocks(const WinogradPlan *plan) {
+    return plan->part > 0 ? plan->columns : plan->result_blocks;
+}
+
 /* One slab at one point for one group of result blocks: the sum over the channels of some input
  * blocks. */
 typedef struct Product {
@@ -90,7 +97,7 @@ static void add_block(const WinogradEmission *e, const Scratch *scratch, const P
     Builder *b = e->b;
     int64_t length = plan->length, vectors = plan->columns * length;
     WinogradPlace place = {product->slab, product->point, plus(b, product->first, block)};
-    Expr *from = winograd_slab_offset(e, &place, plan->input_blocks);
+    Expr *from = winograd_slab_offset(e, scratch->inputs, &place, plan->input_blocks);
     Buffer *tiles = declare_pointer(b, "from", scratch->inputs, from);
     Expr *offset = plus(b, product->filters, times(b, block, integer(b, length * vectors)));
     Buffer *factors = declare_pointer(b, "factors", scratch->filters, offset);
@@ -119,9 +126,10 @@ static void multiply_slab(const WinogradEmission *e, const Scratch *scratch,
     }
     add_block(e, scratch, product, block, sums);
     close_blocks(b, opened);
-    WinogradPlace place = {product->slab, product->point,
-                           times(b, product->group, integer(b, plan->columns))};
-    Expr *to = declare(b, "to", TYPE_INDEX, winograd_slab_offset(e, &place, plan->result_blocks));
+    Expr *first = scaled(b, product->group, plan->part > 0 ? 0 : plan->columns);
+    WinogradPlace place = {product->slab, product->point, first};
+    Expr *to = declare(b, "to", TYPE_INDEX,
+                       winograd_slab_offset(e, scratch->products, &place, product_blocks(plan)));
     winograd_store_sums(e, sums, scratch->products, to, plan->length, plan->slab * plan->length,
                         product->add);
 }
@@ -138,8 +146,9 @@ static void multiply(WinogradEmission *e, const WinogradCut *inputs, const Scrat
     Expr *slab = winograd_open_slabs(e, e->kind);
     prefetch_share(e, inputs, plus(b, times(b, point, integer(b, groups)), group),
                    plan->points * groups, slab);
-    Expr *filters = plus(b, times(b, point, integer(b, winograd_filters_stride(plan))),
-                         times(b, group, integer(b, size)));
+    Expr *filters = plus(b, lower_slot_offset(e->lowering, scratch->filters, e->slot),
+                         times(b, point, integer(b, winograd_filters_stride(plan))));
+    filters = plus(b, filters, times(b, group, integer(b, size)));
     Product product = {.slab = slab,
                        .point = point,
                        .group = group,
@@ -164,7 +173,7 @@ static void multiply_by_rows(WinogradEmission *e, Buffer *filters, const Scratch
     Expr *groups = integer(b, plan->result_blocks / plan->columns);
     Expr *row = declare(b, "row", TYPE_INDEX, over(b, unit, groups));
     Expr *group = declare(b, "group", TYPE_INDEX, remainder_of(b, unit, groups));
-    Expr *first = times(b, slot, integer(b, size));
+    Expr *first = lower_slot_offset(e->lowering, scratch->filters, slot);
     winograd_transform_filter_row(e, filters, group, row, scratch->filters, first);
     Expr *column = open_loop(b, LOOP_SERIAL, "column", plan->extent);
     Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
@@ -191,7 +200,7 @@ typedef struct ResultEmission {
 static void transform_products(const ResultEmission *r) {
     const WinogradPlan *plan = r->e->plan;
     Builder *b = r->e->b;
-    int64_t point = winograd_point_stride(plan->result_blocks * plan->slab * plan->length);
+    int64_t point = winograd_point_stride(product_blocks(plan) * plan->slab * plan->length);
     Expr *origin[2] = {integer(b, 0), integer(b, 0)};
     WinogradVectors from = {load_at(b, r->products, 1, &r->from), plan->extent * point, point};
     WinogradVectors to = {load_at(b, r->tile, 2, origin), plan->step * plan->length, plan->length};
@@ -295,20 +304,20 @@ static void hand_over_windows(const ResultEmission *r, const Node *reader, const
     close_blocks(b, 2);
 }
 
-/* All tiles of `blocks` result blocks from `first_block` on. */
-static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_block,
-                           int64_t blocks) {
+/* All tiles of the result blocks whose products there are, from `first_block` on. */
+static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_block) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
+    int64_t blocks = product_blocks(plan);
     ResultEmission r = {.e = e, .products = products};
     int opened = 2;
     Expr *slab = winograd_open_slabs(e, e->kind);
     Expr *block = open_unless_single(b, e->kind, "block", blocks, &opened);
-    block = plus(b, first_block, block);
     Expr *i = winograd_open_tiles(e, slab, false);
     TilePlace place = winograd_tile_place(e, slab, i);
     Expr *first =
-        winograd_slab_offset(e, &(WinogradPlace){slab, integer(b, 0), block}, plan->result_blocks);
+        winograd_slab_offset(e, products, &(WinogradPlace){slab, integer(b, 0), block}, blocks);
+    block = plus(b, first_block, block);
     r.from = declare(b, "from", TYPE_INDEX, plus(b, first, times(b, i, integer(b, plan->length))));
     prefetch_results(e, &place, block);
     int64_t extent[2] = {(int64_t)plan->step * plan->step, plan->length};
@@ -326,27 +335,27 @@ static void transform_back(WinogradEmission *e, Buffer *products, Expr *first_bl
 
 /* ---- All of it, group by group of result blocks ---- */
 
-static void clear_products(WinogradEmission *e, Buffer *products, Expr *group) {
+static void clear_products(WinogradEmission *e, Buffer *products) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t reals = plan->columns * plan->slab * plan->length;
     Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
     Expr *point = open_loop(b, LOOP_SERIAL, "point", plan->points);
-    WinogradPlace place = {slab, point, times(b, group, integer(b, plan->columns))};
+    WinogradPlace place = {slab, point, integer(b, 0)};
     Expr *i = open_range(b, LOOP_SERIAL, "i", integer(b, 0), integer(b, reals), plan->length);
-    Expr *at = plus(b, winograd_slab_offset(e, &place, plan->result_blocks), i);
+    Expr *at = plus(b, winograd_slab_offset(e, products, &place, plan->columns), i);
     store_at(b, products, 1, &at, call(b, TYPE_VECTOR, "VECTOR_ZERO", 0, NULL), false);
     close_blocks(b, 3);
 }
 
 /* What one part of the input blocks adds to the products of a group. The weights of the next part
  * come from memory meanwhile. */
-static void add_part(WinogradEmission *e, Buffer *filters, const Scratch *scratch, Expr *slot,
-                     Expr *group, Expr *part) {
+static void add_part(WinogradEmission *e, Buffer *filters, const Scratch *scratch, Expr *group,
+                     Expr *part) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t stride = winograd_filter_part_stride(plan), parts = plan->input_blocks / plan->part;
-    Expr *offset = times(b, slot, integer(b, plan->points * stride));
+    Expr *offset = lower_slot_offset(e->lowering, scratch->filters, e->slot);
     Expr *first = times(b, part, integer(b, plan->part));
     Expr *number = plus(b, plus(b, times(b, group, integer(b, parts)), part), integer(b, 1));
     number = declare(b, "next", TYPE_INDEX, number);
@@ -366,41 +375,72 @@ static void add_part(WinogradEmission *e, Buffer *filters, const Scratch *scratc
     close_blocks(b, 2);
 }
 
-static void convolve_by_groups(WinogradEmission *e, Buffer *filters, const Scratch *scratch) {
+/* Opens the loop over the groups of a slot, after the inputs that it reads have been made. Returns
+ * how many loops it has opened. */
+static int open_groups(WinogradEmission *e, const WinogradCut *cut, Expr **group) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
-    int64_t groups = plan->result_blocks / plan->columns, parts = plan->input_blocks / plan->part;
+    int64_t groups = plan->result_blocks / plan->columns;
     int64_t share = (groups + plan->filter_slots - 1) / plan->filter_slots;
-    int opened = 0;
-    Expr *slot = open_unless_single(b, LOOP_INDEPENDENT, "slot", plan->filter_slots, &opened);
-    Expr *begin = times(b, slot, integer(b, share));
+    int opened = 1;
+    if (plan->slots > 1) {
+        winograd_cut_tiles(e, cut);
+        *group = open_loop(b, LOOP_SERIAL, "group", groups);
+        return opened;
+    }
+    if (plan->filter_slots > 1)
+        e->kind = LOOP_SERIAL;
+    e->slot = open_unless_single(b, LOOP_INDEPENDENT, "slot", plan->filter_slots, &opened);
+    winograd_cut_tiles(e, cut);
+    Expr *begin = times(b, e->slot, integer(b, share));
     Expr *end = plus(b, begin, integer(b, share));
     if (groups % plan->filter_slots != 0)
         end = minimum(b, end, integer(b, groups));
-    Expr *group = open_range(b, LOOP_SERIAL, "group", begin, end, 1);
+    *group = open_range(b, LOOP_SERIAL, "group", begin, end, 1);
     expect_trips(b, (double)share, false);
+    return opened;
+}
+
+static void convolve_by_groups(WinogradEmission *e, Buffer *filters, const WinogradCut *cut,
+                               const Scratch *scratch) {
+    const WinogradPlan *plan = e->plan;
+    Builder *b = e->b;
+    int64_t parts = plan->input_blocks / plan->part;
+    Expr *group;
+    int opened = open_groups(e, cut, &group), inner = 0;
     if (parts > 1)
-        clear_products(e, scratch->products, group);
-    int inner = 0;
+        clear_products(e, scratch->products);
     Expr *part = open_unless_single(b, LOOP_SERIAL, "part", parts, &inner);
-    add_part(e, filters, scratch, slot, group, part);
+    add_part(e, filters, scratch, group, part);
     close_blocks(b, inner);
-    transform_back(e, scratch->products, times(b, group, integer(b, plan->columns)), plan->columns);
-    close_blocks(b, opened + 1);
+    transform_back(e, scratch->products, times(b, group, integer(b, plan->columns)));
+    close_blocks(b, opened);
+}
+
+static Scratch declare_scratch(const WinogradEmission *e) {
+    const WinogradPlan *plan = e->plan;
+    int slots = plan->part > 0 ? plan->filter_slots : plan->slots;
+    Scratch scratch;
+    scratch.filters = plan->part > 0           ? winograd_filter_parts_scratch(e)
+                      : plan->filter_slots > 0 ? winograd_filter_rows_scratch(e)
+                                               : winograd_filters_scratch(e);
+    scratch.inputs = winograd_slab_scratch(e, "inputs", slots, plan->input_blocks);
+    scratch.products = winograd_slab_scratch(e, "products", slots, product_blocks(plan));
+    return scratch;
 }
 
 void winograd_emit_convolution(WinogradEmission *e) {
     const WinogradPlan *plan = e->plan;
+    bool whole = plan->filter_slots == 0; /* all filters at once */
     e->matrices = winograd_matrices(plan->step, plan->taps, WINOGRAD_SCALE_FILTER);
     comment(e->b, "Winograd F(%dx%d, %dx%d)", plan->step, plan->step, plan->taps, plan->taps);
     Buffer *filters = winograd_filters(e);
-    Scratch scratch;
-    scratch.filters = plan->part > 0           ? winograd_filter_parts_scratch(e)
-                      : plan->filter_slots > 0 ? winograd_filter_rows_scratch(e)
-                                               : winograd_transform_filters(e, filters);
-    scratch.inputs = winograd_slab_scratch(e, "inputs", plan->input_blocks);
-    scratch.products = winograd_slab_scratch(e, "products", plan->result_blocks);
+    Scratch scratch = declare_scratch(e);
+    if (whole && !plan->apart)
+        winograd_transform_filters(e, filters, scratch.filters);
     winograd_open_slots(e);
+    if (whole && plan->apart)
+        winograd_transform_filters(e, filters, scratch.filters);
     winograd_open_portions(e);
     WinogradCut cut = {.tensor = plan->input,
                        .blocks = plan->input_blocks,
@@ -410,15 +450,15 @@ void winograd_emit_convolution(WinogradEmission *e) {
         cut.origin[axis] = plan->origin[axis];
         cut.end[axis] = plan->origin[axis] + plan->covered[axis] + plan->taps - 1;
     }
-    winograd_cut_tiles(e, &cut);
     if (plan->part > 0) {
-        convolve_by_groups(e, filters, &scratch);
+        convolve_by_groups(e, filters, &cut, &scratch);
     } else {
-        if (plan->filter_slots > 0)
-            multiply_by_rows(e, filters, &scratch);
-        else
+        winograd_cut_tiles(e, &cut);
+        if (whole)
             multiply(e, &cut, &scratch);
-        transform_back(e, scratch.products, integer(e->b, 0), plan->result_blocks);
+        else
+            multiply_by_rows(e, filters, &scratch);
+        transform_back(e, scratch.products, integer(e->b, 0));
     }
     winograd_close_portions(e);
 }

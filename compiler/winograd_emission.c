@@ -80,17 +80,18 @@ static int64_t slab_size(const WinogradEmission *e, int64_t blocks) {
     return e->plan->points * slab_point_stride(e, blocks);
 }
 
-Expr *winograd_slab_offset(const WinogradEmission *e, const WinogradPlace *place, int64_t blocks) {
+Expr *winograd_slab_offset(const WinogradEmission *e, const Buffer *slabs,
+                           const WinogradPlace *place, int64_t blocks) {
     Builder *b = e->b;
-    Expr *slab = plus(b, scaled(b, e->slot, e->plan->portion), place->slab);
-    Expr *offset = scaled(b, slab, slab_size(e, blocks));
+    Expr *offset = scaled(b, place->slab, slab_size(e, blocks));
+    offset = plus(b, lower_slot_offset(e->lowering, slabs, e->slot), offset);
     offset = plus(b, offset, scaled(b, place->point, slab_point_stride(e, blocks)));
     return plus(b, offset, scaled(b, place->block, e->plan->slab * e->plan->length));
 }
 
-Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int64_t blocks) {
-    return lower_scratch(e->lowering, name, false,
-                         e->plan->slots * e->plan->portion * slab_size(e, blocks));
+Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int slots,
+                              int64_t blocks) {
+    return lower_slot_scratch(e->lowering, name, slots, e->plan->portion * slab_size(e, blocks));
 }
 
 /* Where it lies; `once`: each number is read once and needs no variable. */
@@ -336,8 +337,9 @@ void winograd_cut_tiles(WinogradEmission *e, const WinogradCut *cut) {
     TilePlace place = place_of_tile(e, number, false);
     c.from = declare(b, "from", TYPE_INDEX, cut_offset(&c, &place, block));
     WinogradPlace to = {slab, integer(b, 0), block};
-    c.to = declare(b, "to", TYPE_INDEX,
-                   plus(b, winograd_slab_offset(e, &to, cut->blocks), scaled(b, i, plan->length)));
+    c.to = declare(
+        b, "to", TYPE_INDEX,
+        plus(b, winograd_slab_offset(e, cut->to, &to, cut->blocks), scaled(b, i, plan->length)));
     prefetch_tile(&c, &place, block);
     if (plan->node->dy_windows && cut->tensor == plan->node->dy)
         winograd_make_windows(e, cut, &place, block);

@@ -35,12 +35,15 @@ Expr *winograd_open_tiles(WinogradEmission *e, Expr *slab, bool all);
 typedef struct WinogradPlace {
     Expr *slab, *point, *block;
 } WinogradPlace;
-/* Its offset in scratch with `blocks` blocks of channels. */
-Expr *winograd_slab_offset(const WinogradEmission *e, const WinogradPlace *place, int64_t blocks);
+/* Its offset in scratch with `blocks` blocks of channels, in the slot's piece where slots have one.
+ */
+Expr *winograd_slab_offset(const WinogradEmission *e, const Buffer *slabs,
+                           const WinogradPlace *place, int64_t blocks);
 /* How far apart points lie of which each has `reals`. */
 int64_t winograd_point_stride(int64_t reals);
-/* Scratch of all slots with `blocks` blocks of channels. */
-Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int64_t blocks);
+/* Scratch for a portion in each of so many slots, with `blocks` blocks of channels. */
+Buffer *winograd_slab_scratch(const WinogradEmission *e, const char *name, int slots,
+                              int64_t blocks);
 
 /* Where a tile lies. */
 typedef struct TilePlace {
@@ -125,9 +128,11 @@ void winograd_store_sums(const WinogradEmission *e, Buffer *sums, Buffer *to, Ex
  */
 Buffer *winograd_filters(const WinogradEmission *e);
 /* All of them transformed: [point][result block / columns][input channel][columns][V], points
- * winograd_filters_stride apart. */
+ * winograd_filters_stride apart; by all threads before slots are opened, or by each slot from its
+ * offset on. */
 int64_t winograd_filters_stride(const WinogradPlan *plan);
-Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters);
+Buffer *winograd_filters_scratch(const WinogradEmission *e);
+void winograd_transform_filters(const WinogradEmission *e, Buffer *filters, Buffer *to);
 /* Those of one group of result blocks at one row of points: [point of the row][input channel]
  * [columns][V], from `offset` on in an array that has one such piece for each of the plan's
  * filter_slots. */

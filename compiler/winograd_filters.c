@@ -81,21 +81,29 @@ static void transform_filter(FilterEmission *f, Expr *block, Expr *channel, Expr
     winograd_transform(e, &e->matrices.filter, &taps, &points);
 }
 
-Buffer *winograd_transform_filters(const WinogradEmission *e, Buffer *filters) {
+/* ---- All of them, once or for each slot ---- */
+
+Buffer *winograd_filters_scratch(const WinogradEmission *e) {
+    const WinogradPlan *plan = e->plan;
+    return lower_slot_scratch(e->lowering, "filters", plan->apart ? plan->slots : 1,
+                              plan->points * winograd_filters_stride(plan));
+}
+
+void winograd_transform_filters(const WinogradEmission *e, Buffer *filters, Buffer *to) {
     const WinogradPlan *plan = e->plan;
     Builder *b = e->b;
     int64_t channels = channels_of(plan), groups = plan->result_blocks / plan->columns;
-    FilterEmission f = {.e = e, .from = filters, .offset = integer(b, 0)};
+    LoopKind kind = plan->apart ? LOOP_SERIAL : LOOP_INDEPENDENT;
+    FilterEmission f = {.e = e, .from = filters, .to = to};
+    f.offset = lower_slot_offset(e->lowering, to, e->slot);
     f.point_stride = winograd_filters_stride(plan);
-    f.to = lower_scratch(e->lowering, "filters", false, plan->points * f.point_stride);
     int opened = 1;
-    Expr *group = open_unless_single(b, LOOP_INDEPENDENT, "group", groups, &opened);
-    Expr *t = open_unless_single(b, LOOP_INDEPENDENT, "t", plan->columns, &opened);
-    Expr *channel = open_loop(b, LOOP_INDEPENDENT, "c", channels);
+    Expr *group = open_unless_single(b, kind, "group", groups, &opened);
+    Expr *t = open_unless_single(b, kind, "t", plan->columns, &opened);
+    Expr *channel = open_loop(b, kind, "c", channels);
     Expr *block = plus(b, scaled(b, group, plan->columns), t);
     transform_filter(&f, block, channel, plus(b, scaled(b, group, channels), channel), t);
     close_blocks(b, opened);
-    return f.to;
 }
 
 /* ---- Parts: all points, some of the channels ---- */
@@ -106,7 +114,7 @@ int64_t winograd_filter_part_stride(const WinogradPlan *plan) {
 
 Buffer *winograd_filter_parts_scratch(const WinogradEmission *e) {
     int64_t size = e->plan->points * winograd_filter_part_stride(e->plan);
-    return lower_scratch(e->lowering, "filters", false, e->plan->filter_slots * size);
+    return lower_slot_scratch(e->lowering, "filters", e->plan->filter_slots, size);
 }
 
 void winograd_transform_filter_part(const WinogradEmission *e, Buffer *filters, Expr *group,
@@ -161,8 +169,8 @@ static Expr *coefficient_of_row(Builder *b, const RationalMatrix *matrix, Expr *
 }
 
 Buffer *winograd_filter_rows_scratch(const WinogradEmission *e) {
-    return lower_scratch(e->lowering, "filters", false,
-                         e->plan->filter_slots * winograd_filter_row_size(e->plan));
+    return lower_slot_scratch(e->lowering, "filters", e->plan->filter_slots,
+                              winograd_filter_row_size(e->plan));
 }
 
 int64_t winograd_filter_row_size(const WinogradPlan *plan) {

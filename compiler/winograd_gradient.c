@@ -90,10 +90,10 @@ static void multiply(WinogradEmission *e, const WinogradCut *x, const WinogradCu
     int terms_opened = 1;
     Expr *slab = winograd_open_slabs(e, LOOP_SERIAL);
     WinogradPlace place = {slab, point, block};
-    Expr *from = winograd_slab_offset(e, &place, plan->input_blocks);
+    Expr *from = winograd_slab_offset(e, x->to, &place, plan->input_blocks);
     Buffer *tiles = declare_pointer(b, "from", x->to, plus(b, from, c));
     place.block = times(b, group, integer(b, plan->columns));
-    from = winograd_slab_offset(e, &place, plan->result_blocks);
+    from = winograd_slab_offset(e, dy->to, &place, plan->result_blocks);
     Buffer *factors = declare_pointer(b, "factors", dy->to, from);
     Expr *i = winograd_open_terms(e, "i", plan->slab, &terms_opened);
     Expr *vector = times(b, i, integer(b, length));
@@ -200,8 +200,8 @@ static WinogradCut cut_of(const WinogradEmission *e, Tensor *tensor, const Ratio
 void winograd_emit_weight_gradient(WinogradEmission *e) {
     const WinogradPlan *plan = e->plan;
     e->matrices = winograd_matrices(plan->taps, plan->step, WINOGRAD_SCALE_OUTPUT);
-    Buffer *inputs = winograd_slab_scratch(e, "inputs", plan->input_blocks);
-    Buffer *taps = winograd_slab_scratch(e, "taps", plan->result_blocks);
+    Buffer *inputs = winograd_slab_scratch(e, "inputs", plan->slots, plan->input_blocks);
+    Buffer *taps = winograd_slab_scratch(e, "taps", plan->slots, plan->result_blocks);
     Buffer *sums = lower_scratch(e->lowering, "sums", false, plan->slots * sums_size(plan));
     comment(e->b, "Winograd F(%dx%d, %dx%d): transform tiles of x and of dy%s, multiply,",
             plan->taps, plan->taps, plan->step, plan->step,

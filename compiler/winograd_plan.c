@@ -147,8 +147,9 @@ static double filter_vectors(const WinogradPlan *plan) {
 static double filter_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double vectors = filter_vectors(plan);
-    double cycles = plan->filter_slots > 0 ? vectors * CYCLES_PER_PART * portions_of(search)
-                                           : vectors * CYCLES_PER_FILTER;
+    double cycles = plan->filter_slots > 0
+                        ? vectors * CYCLES_PER_PART * portions_of(search)
+                        : vectors * CYCLES_PER_FILTER * (plan->apart ? plan->slots : 1);
     if (plan->kind == WINOGRAD_DATA_GRADIENT)
         cycles += vectors / plan->points * plan->taps * plan->taps * CYCLES_PER_TURNED;
     return cycles;
@@ -158,7 +159,8 @@ static double transform_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
     double inputs = (double)plan->input_blocks, results = (double)plan->result_blocks;
     double tiles = slabs_of(search) * (double)plan->slab * plan->points;
-    double cycles = filter_cycles(search) + tiles * inputs * CYCLES_PER_INPUT;
+    double times = plan->part > 0 && plan->slots == 1 ? plan->filter_slots : 1;
+    double cycles = filter_cycles(search) + times * tiles * inputs * CYCLES_PER_INPUT;
     if (plan->kind != WINOGRAD_WEIGHT_GRADIENT)
         return cycles + tiles * results * CYCLES_PER_OUTPUT;
     return cycles + tiles * results * CYCLES_PER_INPUT +
@@ -218,16 +220,15 @@ static double input_reals(const Search *search) {
            slabs_of(search);
 }
 
-/* Weights are read once, beside the multiply-adds; the inputs of all tiles, which threads share to
- * make, by every thread, or, where they do not stay in the cache, for each group. */
+/* Weights are read once, or by each slot that has tiles of its own, beside the multiply-adds; the
+ * inputs, where they do not stay in the cache, for each group. */
 static double group_memory_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    double inputs = input_reals(search), slabs = slab_reals(plan) * slabs_of(search);
+    double inputs = input_reals(search), groups = (double)(plan->result_blocks / plan->columns);
     double weights = filter_vectors(plan) * plan->length / plan->points * plan->taps * plan->taps;
-    bool stay = inputs + PART_REALS <= CACHE_REALS;
-    double times = stay ? search->threads : (double)(plan->result_blocks / plan->columns);
-    return way_cycles(weights, 0, true) + way_cycles(times * inputs, 0, stay) +
-           way_cycles(slabs, 0, false) + crossing_cycles(search, inputs);
+    bool stay = inputs / plan->slots + PART_REALS <= CACHE_REALS;
+    return way_cycles(weights * plan->slots, 0, true) +
+           (stay ? 0 : way_cycles(groups * inputs, 0, false));
 }
 
 /* Filters are read once to be made and once for each portion; what of a portion does not fit the
@@ -253,22 +254,22 @@ static double memory_cycles(const Search *search) {
         bool apart = plan->slots > 1 && filters > 2 * OUTER_CACHE_REALS;
         reals += filters * (portions_of(search) + 1) * (apart ? TIMES_APART : 1);
     }
-    double crossing = shared ? slabs : plan->slots > 1 ? filters : 0;
+    double crossing = shared ? slabs : plan->slots > 1 && !plan->apart ? filters : 0;
     return reals / REALS_PER_CYCLE + crossing_cycles(search, crossing);
 }
 
 static double region_cycles(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    double regions = plan->slots > 1 ? 1 : plan->part > 0 ? 2 : 3 * portions_of(search);
+    double regions = plan->apart ? 0 : plan->slots > 1 ? 1 : 3 * portions_of(search);
     return (1 + regions) * CYCLES_PER_REGION * search->threads;
 }
 
 /* Slots are shared in whole: how much longer the busiest thread works than on average. */
 static double imbalance(const Search *search) {
     const WinogradPlan *plan = &search->plan;
-    int slots = plan->part > 0 ? plan->filter_slots : plan->slots;
-    double units =
-        plan->part > 0 ? (double)(plan->result_blocks / plan->columns) : slabs_of(search);
+    bool groups = plan->part > 0 && plan->slots == 1;
+    int slots = groups ? plan->filter_slots : plan->slots;
+    double units = groups ? (double)(plan->result_blocks / plan->columns) : slabs_of(search);
     if (slots == 1)
         return 1;
     double longest = (double)(divide_up(slots, search->threads) * divide_up((int64_t)units, slots));
@@ -321,20 +322,39 @@ static int choose_filter_slots(const Search *search) {
     return (int)smaller(slots, units);
 }
 
-/* All tiles at once, if their inputs just stay in the cache; as many input blocks as the filters'
- * part of it holds. */
+/* As many input blocks as the filters' part of the cache holds, all tiles at once, if their inputs
+ * just stay there: of the batch, where threads share groups, or of a slot. Windows of dy, which are
+ * made with the inputs, must be made once. */
 static void try_groups(Search *search, int slots) {
     WinogradPlan *plan = &search->plan;
-    if (input_reals(search) > 1.5 * CACHE_REALS)
-        return;
     double block = (double)(plan->points * plan->columns * plan->length * plan->length);
-    plan->filter_slots = (int)smaller(slots, plan->result_blocks / plan->columns);
     plan->part = plan->input_blocks;
     while (plan->part > 1 &&
            (plan->input_blocks % plan->part != 0 || (double)plan->part * block > PART_REALS))
         plan->part--;
-    try_portion(search, 1, (int64_t)slabs_of(search));
+    plan->filter_slots = (int)smaller(slots, plan->result_blocks / plan->columns);
+    plan->apart = true;
+    if (input_reals(search) <= 1.5 * CACHE_REALS && !plan->node->dy_windows)
+        try_portion(search, 1, (int64_t)slabs_of(search));
+    plan->filter_slots = slots;
+    if (slots > 1 && input_reals(search) <= 1.5 * CACHE_REALS * slots)
+        try_portion(search, slots, divide_up((int64_t)slabs_of(search), slots));
     plan->part = 0;
+    plan->apart = false;
+    plan->filter_slots = 0;
+}
+
+/* With filters that threads make together, or each slot for itself, where they stay in its cache.
+ */
+static void try_slots(Search *search, int slots, int64_t portion) {
+    WinogradPlan *plan = &search->plan;
+    try_portion(search, slots, portion);
+    if (slots == 1 || plan->kind == WINOGRAD_WEIGHT_GRADIENT ||
+        filter_vectors(plan) * plan->length > CACHE_REALS)
+        return;
+    plan->apart = true;
+    try_portion(search, slots, portion);
+    plan->apart = false;
 }
 
 /* The portions for a register tile. For slots as many slabs as half of the cache holds, beside
@@ -350,10 +370,10 @@ static void try_portions(Search *search) {
     plan->filter_slots = 0;
     bool weights = plan->kind == WINOGRAD_WEIGHT_GRADIENT;
     double scratch = weights ? CACHE_REALS / 4 : CACHE_REALS / 2;
-    try_portion(search, slots, (int64_t)(scratch / slab_reals(plan)));
+    try_slots(search, slots, (int64_t)(scratch / slab_reals(plan)));
     double balanced = inputs * results / (inputs + results) / (double)plan->slab;
     try_portion(search, 1, (int64_t)balanced);
-    try_portion(search, slots, (int64_t)balanced);
+    try_slots(search, slots, (int64_t)balanced);
     if (weights) {
         try_portion(search, 1, (int64_t)(4 * balanced));
         try_portion(search, slots, (int64_t)(4 * balanced));

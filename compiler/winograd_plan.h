@@ -18,8 +18,12 @@
  * slots; with one slot the threads share the loops within a portion. Filters that are too many for
  * the cache are then not transformed all at once: for each row of points and group of result blocks
  * that is done when they are multiplied, in `filter_slots` parts for the threads to share. Or,
- * where there are so few tiles that all their inputs stay in the cache, threads share the groups,
- * and filters, which are then read but once, are transformed for `part` input blocks at a time. */
+ * where there are so few tiles that all their inputs stay in the cache, filters, which are then
+ * read but once, are transformed for `part` input blocks at a time: threads share the groups of
+ * result blocks, and each slot makes all inputs for itself, or, with `slots` > 1, they share the
+ * tiles, and each makes all filters. Such copies cost less than what one core makes for another,
+ * whose lines come late and are late to be written again; so that with `slots` > 1 and all filters
+ * at once these are made by each slot, too, where that is done soon (`apart`). */
 #ifndef CNNC_WINOGRAD_PLAN_H
 #define CNNC_WINOGRAD_PLAN_H
 
@@ -49,6 +53,7 @@ typedef struct WinogradPlan {
     int slots;
     int filter_slots; /* > 0: filters are transformed in parts, that many at a time */
     int64_t part;     /* > 0: which have this many input blocks, at all points */
+    bool apart;       /* each slot makes all that it reads; always where part > 0 */
     double cycles;    /* estimate for the largest batch, all threads together */
 } WinogradPlan;
 

@@ -8,13 +8,14 @@
 
 #define HOPELESS 2.0 /* times the cycles of the best variant: not measured */
 
-/* "winograd F(4x4) 6*4, slab 6, portion 12, slots 2, filter slots 0, part 0" */
+/* "winograd F(4x4) 6*4, slab 6, portion 12, slots 2, filter slots 0, part 0, together" */
 static void name_plan(const WinogradPlan *plan, char *name) {
-    snprintf(
-        name, ANSWER_CAPACITY,
-        "winograd F(%dx%d) %d*%d, slab %lld, portion %lld, slots %d, filter slots %d, part %lld",
-        plan->step, plan->step, plan->rows, plan->columns, (long long)plan->slab,
-        (long long)plan->portion, plan->slots, plan->filter_slots, (long long)plan->part);
+    snprintf(name, ANSWER_CAPACITY,
+             "winograd F(%dx%d) %d*%d, slab %lld, portion %lld, slots %d, filter slots %d, part "
+             "%lld, %s",
+             plan->step, plan->step, plan->rows, plan->columns, (long long)plan->slab,
+             (long long)plan->portion, plan->slots, plan->filter_slots, (long long)plan->part,
+             plan->apart ? "apart" : "together");
 }
 
 typedef struct PlanByName {

@@ -40,6 +40,7 @@ typedef real vector;
 #define VECTOR_HOLD(value) ((void)(value))
 #define VECTOR_PREFETCH(element) ((void)sizeof(element)) /* reads nothing */
 #define VECTOR_PREFETCH_FAR VECTOR_PREFETCH
+#define VECTOR_PREFETCH_WRITE VECTOR_PREFETCH
 
 #elif !defined(__GNUC__)
 #error "vectors need gcc or clang: write this program with --target=generic"
@@ -78,6 +79,7 @@ typedef real vector_in_memory
  * leaves it in the second-level cache. */
 #define VECTOR_PREFETCH(element) __builtin_prefetch(&(element))
 #define VECTOR_PREFETCH_FAR(element) __builtin_prefetch(&(element), 0, 2)
+#define VECTOR_PREFETCH_WRITE(element) __builtin_prefetch(&(element), 1)
 
 #endif
 

@@ -60,6 +60,8 @@ WINOGRAD_WAYS = [
     ([], ["-march=native"]), (["--threads=1"], ["-march=native"]), (["--threads=3"], ["-march=native"]),
     (["-fno-winograd"], ["-march=native"]), (["-fno-pad"], ["-march=native"]), (["--target=sse2"], []),
 ]
+# Fewer examples than threads, which then share tiles or groups of channels of each.
+FEW_WAYS = [([f"--threads={threads}"], ["-march=native", "-fopenmp"]) for threads in (2, 3, 4, 8)]
 # And for one whose vectors are examples, where a batch fills these.
 ROWS_WAYS = [
     ([], ["-march=native"]), (["--threads=1"], ["-march=native"]), (["--threads=2"], ["-march=native", "-fopenmp"]),
@@ -188,6 +190,8 @@ def cases(context):
         for network in WINOGRAD_NETWORKS:
             result.append(Case(f"ways to compile {network}, {precision}", ways_agree, network, precision, options,
                                bound, WINOGRAD_WAYS, "-Og", weight=9))
+        result.append(Case(f"few examples, winograd_small, {precision}", ways_agree, "winograd_small", precision,
+                           options, bound, FEW_WAYS, "-Og", 2, weight=6))
         result.append(Case(f"ways to compile rows_small, {precision}", ways_agree, "rows_small", precision, options,
                            bound, ROWS_WAYS, "-Og", 32, weight=9))
     for network in WINOGRAD_NETWORKS:

@@ -19,6 +19,7 @@ typedef struct Fixture {
     Layer layer;
     Graph graph;
     Kernels *kernels;
+    int slots; /* > 0: scratch is by slot */
 } Fixture;
 
 static Tensor *tensor(Fixture *f, TensorRole role, int64_t elements) {
@@ -78,6 +79,8 @@ static void add_call(Fixture *f, ProgramId program, Tensor *result, Tensor *cons
         Buffer *buffer = parameter(f, kernel, "scratch", NULL);
         buffer->scratch = true;
         buffer->scratch_size = scratch;
+        buffer->slots = f->slots;
+        buffer->by_slot = f->slots > 0;
         store_at(b, buffer, 1, &zero, sum, false);
         sum = load_at(b, buffer, 1, &zero);
     }
@@ -98,7 +101,7 @@ static void add_call(Fixture *f, ProgramId program, Tensor *result, Tensor *cons
 
 static Plan *make_plan(Fixture *f, int64_t limit) {
     const PlanOptions options = {
-        .max_batch = BATCH, .shards = 1, .real_size = 4, .memory_limit = limit};
+        .max_batch = BATCH, .shards = 1, .slots = f->slots, .real_size = 4, .memory_limit = limit};
     kernels_share(f->kernels);
     return plan_memory(f->arena, &f->graph, f->kernels, &options, f->diagnostics);
 }
@@ -164,6 +167,29 @@ static void test_outputs_of_both_sequences_share_a_place(void **state) {
 }
 
 /* What only backward_input needs comes behind the rest and counts nowhere else. */
+/* Every slot has the same place for all kernels, where no tensor ever lies. */
+static void test_scratch_by_slot_has_a_region(void **state) {
+    Fixture *f = *state;
+    Tensor *link = tensor(f, TENSOR_ACTIVATION, 1000);
+    f->slots = 3;
+    add_call(f, PROGRAM_FORWARD, link, &f->graph.input, 1, 500);
+    add_call(f, PROGRAM_FORWARD, f->graph.output, &link, 1, 700);
+    Plan *plan = make_plan(f, 0);
+    assert_non_null(plan);
+    assert_true(plan_verify(plan, stderr));
+    const int64_t fixed = 2 * 4 * 4 * 16;
+    assert_int_equal(plan->slot_bytes, BATCH * 4 * 700);
+    assert_int_equal(plan->scratch, 3 * plan->slot_bytes);
+    int pieces = 0;
+    for (int i = 0; i < plan->placement_count; i++)
+        if (plan->placements[i]->by_slot) {
+            assert_int_equal(plan->placements[i]->offset, fixed);
+            pieces++;
+        }
+    assert_int_equal(pieces, 2);
+    assert_int_equal(4 * link->offset, fixed + 3 * plan->slot_bytes);
+}
+
 static void test_the_input_gradient_counts_apart(void **state) {
     Fixture *f = *state;
     f->graph.infer_only = false;
@@ -226,6 +252,7 @@ static void test_random_sequences(void **state) {
         tear_down(state);
         set_up(state);
         Fixture *f = *state;
+        f->slots = round % 2 == 1 ? 3 : 0;
         Tensor *made[MAX_TENSORS];
         int count = 2 + (int)(next_random(&seed) % (MAX_TENSORS - 2));
         for (int i = 0; i < count; i++) {
@@ -252,6 +279,7 @@ int main(void) {
         TEST(test_a_chain_needs_two_places),
         TEST(test_views_and_unused_tensors_need_nothing),
         TEST(test_outputs_of_both_sequences_share_a_place),
+        TEST(test_scratch_by_slot_has_a_region),
         TEST(test_the_input_gradient_counts_apart),
         TEST(test_reading_before_writing_is_found),
         TEST(test_limits),
