@@ -27,6 +27,8 @@ from results import PARTS  # noqa: E402
 
 # A row of the tables that has taken this long gets no third or further round.
 ROW_SECONDS = 160
+# At least, for programs that are held against the machine alone: no peer has to meet the same moment.
+ALONE_ROUNDS = 4
 # What is beaten by this in every figure is not run again: by another variant of its contender, or
 # so far by another contender that a disturbed round changes nothing.
 BEATEN, FAR_BEHIND = 1.5, 10
@@ -214,18 +216,25 @@ def run_program(program, network, batch, round_number):
 def measure_rounds(ready, peak, options, network, batch, failures):
     """The runs of each program and of the peak, program after program in every round."""
     runs, peaks, start = {program: [] for program in ready}, [], time.monotonic()
-    for round_number in range(1, options.rounds + 1):
-        if round_number > 2 and time.monotonic() - start > ROW_SECONDS:
-            break
-        peaks.append(peak.run())
+
+    def run_all(round_number):
         for program in list(ready):
             try:
                 runs[program].append(run_program(program, network, batch, round_number))
             except Failure as failure:
                 note_failure(failures, network, batch, program, failure)
                 ready.remove(program)
+
+    for round_number in range(1, options.rounds + 1):
+        if round_number > 2 and time.monotonic() - start > ROW_SECONDS:
+            break
+        peaks.append(peak.run())
+        run_all(round_number)
         if round_number == 1:
             ready = [program for program in ready if not beaten(program, runs)]
+    ready = [program for program in ready if program.alone]
+    for round_number in range(len(peaks) + 1, min(options.rounds, ALONE_ROUNDS) + 1):
+        run_all(round_number)
     return runs, peaks
 
 

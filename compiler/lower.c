@@ -94,10 +94,12 @@ Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, in
     return buffer;
 }
 
+#define MOST_BY_SLOT 512 /* slots of the size of a few caches: offsets stay small numbers */
+
 Buffer *lower_slot_scratch(Lowering *lowering, const char *name, int slots, int64_t elements) {
     const LowerOptions *options = lowering->options;
     bool stays = (double)elements * sizeof(float) <= options->second_level_cache;
-    bool by_slot = slots > 1 && slots <= lower_slots(options) && stays;
+    bool by_slot = slots > 1 && slots <= lower_slots(options) && slots <= MOST_BY_SLOT && stays;
     Buffer *buffer = lower_scratch(lowering, name, false, by_slot ? elements : slots * elements);
     buffer->slots = slots;
     buffer->by_slot = by_slot;

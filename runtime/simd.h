@@ -259,14 +259,16 @@ RUNTIME_INLINE void vector_moments(real *to, const real *from, int count, int st
     const vector origin = VECTOR_LOAD(from);
     vector sum = VECTOR_ZERO, squares = VECTOR_ZERO;
     vector other_sum = VECTOR_ZERO, other_squares = VECTOR_ZERO;
+    const int pairs = count / 2;
     ROLLED
-    for (int i = 0; i < count / 2; i++, from += 2 * step) {
+    for (int i = 0; i < pairs; i++) {
         const vector distance = VECTOR_LOAD(from) - origin;
         const vector other = VECTOR_LOAD(from + step) - origin;
         sum += distance;
         squares += distance * distance;
         other_sum += other;
         other_squares += other * other;
+        from += 2 * step;
     }
     if (count % 2 != 0) {
         const vector distance = VECTOR_LOAD(from) - origin;
