@@ -27,7 +27,8 @@ from results import PARTS  # noqa: E402
 
 # A row of the tables that has taken this long gets no third or further round.
 ROW_SECONDS = 160
-# At least, for programs that are held against the machine alone: no peer has to meet the same moment.
+# At least, for programs that are held against the machine alone: no peer has to meet the same
+# moment.
 ALONE_ROUNDS = 4
 # What is beaten by this in every figure is not run again: by another variant of its contender, or
 # so far by another contender that a disturbed round changes nothing.

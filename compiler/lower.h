@@ -111,7 +111,7 @@ Expr *lower_window_element(Lowering *lowering, const Node *node, Expr *const *in
  */
 #define MAX_NEAR_TENSORS 4
 int lower_result_tensors(Lowering *lowering, const Node *node, Tensor **tensors, int capacity);
-/* Whether it is the result of one of the group's nodes. */
+/* Whether one of the group's nodes writes it. */
 bool lower_is_written(const Lowering *lowering, const Tensor *tensor);
 /* Whether the examples of the largest batch take more than so many bytes; than the second-level
  * cache. */
@@ -138,6 +138,10 @@ ElementType lower_sum_type(const Lowering *lowering);
  * whether random layers are active (TYPE_BOOLEAN). `index` as for the node's output. */
 Expr *lower_random(Lowering *lowering, const Node *node, Expr *const *index);
 Expr *lower_random_active(Lowering *lowering, const Node *node);
+/* The whole of an elementwise node (lower_result.c). */
+void lower_elementwise(Lowering *lowering, const Node *node);
+/* The text in small letters. */
+const char *lower_case(Arena *arena, const char *text);
 /* Memory for the time of one kernel call. */
 Buffer *lower_scratch(Lowering *lowering, const char *name, bool per_example, int64_t elements);
 #define CALL_SLOT_SIZE "SLOT_SIZE" /* a constant of the emitted file */

@@ -192,7 +192,7 @@ static void find_lives(Planner *planner, const Graph *graph, const Kernels *kern
 
 /* ---- Placement ---- */
 
-static bool alive_together(const Placement *a, const Placement *b) {
+bool plan_alive_together(const Placement *a, const Placement *b) {
     bool same =
         (a->in_sequence[0] && b->in_sequence[0]) || (a->in_sequence[1] && b->in_sequence[1]);
     return same && a->first <= b->last && b->first <= a->last;
@@ -213,7 +213,7 @@ static int64_t find_gap(Placement *const *placed, int count, const Placement *pi
     int64_t best = -1, best_size = INT64_MAX, end = 0;
     for (int i = 0; i < count; i++) {
         const Placement *other = placed[i];
-        if (!alive_together(piece, other))
+        if (!plan_alive_together(piece, other))
             continue;
         int64_t gap = other->offset - end;
         if (gap >= piece->bytes && gap < best_size) {
@@ -246,8 +246,7 @@ static void note_end(Planner *planner, const Placement *piece) {
             planner->plan->sequence_bytes[s] = end;
 }
 
-/* The end of what is fixed, behind which the first shard begins. */
-static int64_t fixed_end(const Plan *plan) {
+int64_t plan_fixed_end(const Plan *plan) {
     int64_t end = 0;
     for (int i = 0; i < plan->placement_count; i++) {
         const Placement *piece = plan->placements[i];
@@ -279,7 +278,7 @@ static int64_t place_by_slot(Planner *planner, Placement **placed) {
 /* The region of all slots, behind what is fixed. */
 static void place_slots(Planner *planner, Placement **placed) {
     Plan *plan = planner->plan;
-    int64_t begin = fixed_end(plan);
+    int64_t begin = plan_fixed_end(plan);
     plan->slot_bytes = place_by_slot(planner, placed);
     if (plan->slot_bytes == 0)
         return;
@@ -346,7 +345,7 @@ static bool add_shards(const Plan *plan, int64_t begin, int64_t bytes, int64_t *
 /* A copy of what is placed so far for each shard; behind them the input's gradient. */
 static bool place_shards(Planner *planner, const Graph *graph) {
     Plan *plan = planner->plan;
-    int64_t begin = fixed_end(plan), end = planner->late_bytes;
+    int64_t begin = plan_fixed_end(plan), end = planner->late_bytes;
     for (int s = 0; s < SEQUENCE_COUNT; s++) {
         end = plan->sequence_bytes[s] > end ? plan->sequence_bytes[s] : end;
         int64_t bytes = plan->sequence_bytes[s] > begin ? plan->sequence_bytes[s] - begin : 0;
@@ -539,76 +538,4 @@ Plan *plan_memory(Arena *arena, const Graph *graph, const Kernels *kernels,
     set_arena_size(plan, planner.late_bytes);
     set_offsets(plan, graph);
     return check_limit(plan, diagnostics) ? plan : NULL;
-}
-
-/* ---- Checks and dump ---- */
-
-const char *placement_name(Arena *arena, const Placement *placement) {
-    if (placement->tensor != NULL)
-        return placement->tensor->name;
-    if (placement->scratch == NULL)
-        return "scratch of all slots";
-    return arena_format(arena, "%s of %s", placement->scratch->name,
-                        group_layers(arena, placement->step->group));
-}
-
-static bool verify_piece(const Plan *plan, const Placement *piece, FILE *stream) {
-    const char *problem = NULL;
-    int64_t size = piece->late ? plan->late_arena_size : plan->arena_size;
-    int64_t end = size * plan->options.real_size;
-    if (plan->options.shards > 1 && !piece->whole)
-        end = fixed_end(plan) + plan->shard_bytes;
-    if (piece->offset < 0 || piece->bytes < 0 || piece->bytes > end - piece->offset)
-        problem = "lies outside the arena";
-    else if (piece->offset % PLAN_ALIGNMENT != 0)
-        problem = "is not aligned";
-    else if (piece->first > piece->last)
-        problem = "ends before it begins";
-    else if (piece->read_first && !(piece->tensor != NULL && piece->tensor->role == TENSOR_INPUT))
-        problem = "is read before anything writes it";
-    if (problem != NULL)
-        fprintf(stream, "plan: %s %s\n", placement_name(plan->arena, piece), problem);
-    return problem == NULL;
-}
-
-static bool is_region_of(const Placement *region, const Placement *piece) {
-    return piece->by_slot && region->tensor == NULL && region->scratch == NULL &&
-           piece->offset >= region->offset;
-}
-
-bool plan_verify(const Plan *plan, FILE *stream) {
-    bool valid = true;
-    for (int i = 0; i < plan->placement_count; i++) {
-        const Placement *a = plan->placements[i];
-        valid = verify_piece(plan, a, stream) && valid;
-        for (int k = 0; k < i; k++) {
-            const Placement *b = plan->placements[k];
-            if (!alive_together(a, b) || is_region_of(a, b) || is_region_of(b, a) ||
-                a->offset + a->bytes <= b->offset || b->offset + b->bytes <= a->offset)
-                continue;
-            fprintf(stream, "plan: %s and %s overlap\n", placement_name(plan->arena, a),
-                    placement_name(plan->arena, b));
-            valid = false;
-        }
-    }
-    return valid;
-}
-
-void plan_dump(const Plan *plan, FILE *stream) {
-    static const char *const names[SEQUENCE_COUNT] = {"evaluation", "training"};
-    fprintf(stream, "plan: batch %d, arena %" PRId64 " bytes\n", plan->options.max_batch,
-            plan->arena_size * plan->options.real_size);
-    if (plan->options.shards > 1)
-        fprintf(stream, "  %d shards of %" PRId64 " bytes; the first one's pieces:\n",
-                plan->options.shards, plan->shard_bytes);
-    for (int i = 0; i < plan->placement_count; i++) {
-        const Placement *piece = plan->placements[i];
-        bool both = piece->in_sequence[0] && piece->in_sequence[1];
-        fprintf(stream, "  %12" PRId64 " +%-12" PRId64 " %s %d..%d: %s%s\n", piece->offset,
-                piece->bytes, both ? "both" : names[piece->in_sequence[SEQUENCE_TRAINING]],
-                piece->first, piece->last, placement_name(plan->arena, piece),
-                piece->late ? " (backward_input)" : "");
-    }
-    fprintf(stream, "  evaluation %" PRId64 ", training %" PRId64 " bytes\n",
-            plan->sequence_bytes[SEQUENCE_EVALUATION], plan->sequence_bytes[SEQUENCE_TRAINING]);
 }

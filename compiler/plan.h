@@ -97,6 +97,9 @@ Plan *plan_memory(Arena *arena, const Graph *graph, const Kernels *kernels,
 const Placement *plan_find(const Plan *plan, const Buffer *argument);
 /* Bytes of one element in the emitted program. */
 int64_t element_bytes(ElementType type, int real_size);
+/* The end of input, outputs and the region of slots, behind which the first shard begins. */
+int64_t plan_fixed_end(const Plan *plan);
+bool plan_alive_together(const Placement *a, const Placement *b);
 /* Checks that no two pieces in use at the same time overlap, that all lie within the arena, are
  * aligned and are written before they are read; prints what is broken. */
 bool plan_verify(const Plan *plan, FILE *stream);

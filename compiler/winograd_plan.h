@@ -6,7 +6,8 @@
  *
  *   forward, data gradient   filters  [point][result block / columns][input channel][columns][V]
  *                            inputs   [slab][point][input block][tile][V]
- *                            products [slab][point][result block][tile][V]
+ *                            products [slab][point][result block][tile][V]; with `part` those of
+ *                            a group alone
  *   weight gradient          inputs   [slab][point][x block][tile][V]
  *                            taps     [slab][point][dy block][tile][V]
  *                            sums     [point][dy block / columns][x channel][columns][V]

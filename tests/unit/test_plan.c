@@ -166,7 +166,6 @@ static void test_outputs_of_both_sequences_share_a_place(void **state) {
     assert_int_equal(plan->scratch, 4 * 4 * 700);
 }
 
-/* What only backward_input needs comes behind the rest and counts nowhere else. */
 /* Every slot has the same place for all kernels, where no tensor ever lies. */
 static void test_scratch_by_slot_has_a_region(void **state) {
     Fixture *f = *state;
@@ -190,6 +189,7 @@ static void test_scratch_by_slot_has_a_region(void **state) {
     assert_int_equal(4 * link->offset, fixed + 3 * plan->slot_bytes);
 }
 
+/* What only backward_input needs comes behind the rest and counts nowhere else. */
 static void test_the_input_gradient_counts_apart(void **state) {
     Fixture *f = *state;
     f->graph.infer_only = false;
