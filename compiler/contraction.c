@@ -419,12 +419,13 @@ bool contraction_plan(Lowering *lowering, const Contraction *contraction, Contra
     return plan->tile.form != TILE_NONE;
 }
 
-void lower_contraction(Lowering *lowering, const Contraction *contraction) {
+bool lower_contraction(Lowering *lowering, const Contraction *contraction) {
     ContractionPlan plan;
     if (contraction_plan(lowering, contraction, &plan)) {
         contraction_emit_tiled(&plan);
-        return;
+        return contraction_sums_channels(&plan);
     }
     start_plan(&plan);
     emit_plain(&plan);
+    return false;
 }

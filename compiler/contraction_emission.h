@@ -23,6 +23,7 @@ typedef struct Emission {
     Range clipped[MAX_PLAN_DIMS];       /* of the tile being emitted */
     bool clearing;                      /* in_parts: what is emitted sets the results to zero */
     Expr *slot, *slot_begin, *slot_end; /* with slots: the number of one, and its parts */
+    Buffer *channel_sums;               /* those of the share at this point; or NULL */
     int rows, lines, columns,
         lanes;   /* of the block being emitted; BROADCAST: lanes of vector_dim */
     int spacing; /* BROADCAST: from one of its vectors to the next; less than a vector where these
@@ -80,6 +81,12 @@ int contraction_open_slot_parts(Emission *e);
 void contraction_close_slots(Emission *e);
 /* A new variable: the sum over all slots of the vectors at an offset. */
 Expr *contraction_slots_total(Emission *e, const char *name, Expr *offset);
+
+/* Contraction.channel_sums, if the plan makes them: in front of the loops over the parts, within
+ * them, and behind them (contraction_channel_sums.c). */
+void contraction_open_channel_sums(Emission *e);
+void contraction_add_channels(Emission *e);
+void contraction_close_channel_sums(Emission *e);
 
 /* The moments of the finished tile to the node's (contraction_moments.c), if it has any. */
 void contraction_emit_moments(Emission *e, Buffer *tile);

@@ -258,10 +258,13 @@ static void emit_parts(Emission *e, int at) {
     if (e->clearing)
         emit_outer(e, at);
     e->clearing = false;
+    contraction_open_channel_sums(e);
     int opened =
         slots ? contraction_open_slot_parts(e) : contraction_open_reduced(e, 0, e->first_inner);
+    contraction_add_channels(e);
     emit_outer(e, at);
     close_blocks(e->b, opened);
+    contraction_close_channel_sums(e);
     e->first_part = at;
 }
 

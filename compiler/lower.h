@@ -188,12 +188,15 @@ typedef struct Contraction {
     /* The result is the node's (lower_result); else it is stored plainly: a parameter gradient, or
      * a result that nothing is fused behind, seen through a view. */
     bool to_result;
-    bool accumulate;     /* stored plainly: add to what is there */
-    Expr **step_numbers; /* the result is parameters[0] of a node that updates: its gradient is not
-                            stored, see lower_number_update; else NULL */
-    Tensor *connections; /* parameter gradient: multiply by the table over axes 0 and 1; or NULL */
+    bool accumulate;      /* stored plainly: add to what is there */
+    Expr **step_numbers;  /* the result is parameters[0] of a node that updates: its gradient is not
+                             stored, see lower_number_update; else NULL */
+    Tensor *connections;  /* parameter gradient: multiply by the table over axes 0 and 1; or NULL */
+    Tensor *channel_sums; /* the sums of a over all but its channels, the gradient of a bias: made,
+                             too, where that saves reading it again; or NULL */
 } Contraction;
-void lower_contraction(Lowering *lowering, const Contraction *contraction);
+/* Returns whether it has made channel_sums. */
+bool lower_contraction(Lowering *lowering, const Contraction *contraction);
 /* OpDef.tile_numbers of a contraction whose result is the node's. */
 int64_t contraction_tile_numbers(Lowering *lowering, const Contraction *contraction);
 

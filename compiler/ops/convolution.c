@@ -190,11 +190,11 @@ void convolution_parameter_gradient(Lowering *lowering, const Node *node) {
     c.contraction.b = windowed_input(&c, node->x[0]);
     c.contraction.result = weight_operand(&c, node->parameter_gradients[0]);
     c.contraction.connections = node->connections;
-    if (!winograd_rows_weight_gradient(lowering, node))
-        lower_contraction(lowering, &c.contraction);
-    if (node->parameter_gradients[1]) {
-        lower_bias_gradient(lowering, node, node->parameter_gradients[1]);
-    }
+    Tensor *bias_gradient = c.contraction.channel_sums = node->parameter_gradients[1];
+    bool summed = !winograd_rows_weight_gradient(lowering, node) &&
+                  lower_contraction(lowering, &c.contraction);
+    if (bias_gradient && !summed)
+        lower_bias_gradient(lowering, node, bias_gradient);
 }
 
 /* ---- Data gradient ---- */
