@@ -186,10 +186,10 @@ bool contraction_split_parts(ContractionPlan *plan);
 bool contraction_split_chains(ContractionPlan *plan);
 /* Makes the plan with its tile; false where only plain loops will do. */
 bool contraction_plan(Lowering *lowering, const Contraction *contraction, ContractionPlan *plan);
-/* Whether these make Contraction.channel_sums, too. */
-bool contraction_sums_channels(const ContractionPlan *plan);
 /* Emits the loops of the chosen tile. */
 void contraction_emit_tiled(ContractionPlan *plan);
+/* Whether these make Contraction.channel_sums, too. */
+bool contraction_sums_channels(const ContractionPlan *plan);
 
 /* sum of coefficient*dim + constant for one axis; dims holds the index of every dimension. */
 Expr *axis_expression(Builder *b, const AxisMap *map, int dim_count, Expr *const *dims);

@@ -26,8 +26,9 @@ TARGETS = [
     ("neon", "aarch64", []),
     ("generic", "aarch64", []),
 ]
-# Differs from another target in the choice of tiles only: the networks have to do.
-SAME_VECTORS = {"zen4"}
+# The networks have to do: zen4 differs from avx512 in the choice of tiles only, and generic kernels are the same
+# text for every machine.
+NETWORKS_ONLY = {("zen4", "x86_64"), ("generic", "aarch64")}
 # Kinds whose kernels follow the vectors of the target: of the first list every sample, of the second one
 # each. --long takes all samples of all kinds.
 ALL_SAMPLES_OF = {"CONV", "DWCONV", "FC"}
@@ -45,7 +46,8 @@ class Tools(NamedTuple):
     """How programs for one target are built and run here."""
 
     target: str
-    name: str  # of the target on its machine, for messages and files
+    machine: str
+    name: str  # of both, for messages and files
     compiler: str
     flags: list
     emulator: list  # the command that runs a program; empty where this machine does
@@ -78,7 +80,7 @@ def find_tools(context, target, machine, flags):
         raise Skipped(f"no {qemu}")
     for emulator in emulators:
         if run([*emulator, probe], status=None).returncode == 0:
-            return Tools(target, f"{target}-{machine}", compiler, build_flags, emulator)
+            return Tools(target, machine, f"{target}-{machine}", compiler, build_flags, emulator)
     raise Skipped(f"neither this CPU nor {qemu} has {' '.join(flag[2:] for flag in flags)}")
 
 
@@ -112,7 +114,7 @@ def agrees(context, source, directory, precision, batches, flags, machines, thre
 
 
 def sample_agrees(context, kind, text, index, precision, machines):
-    machines = [tools for tools in machines if context.long or tools.target not in SAME_VECTORS]
+    machines = [tools for tools in machines if context.long or (tools.target, tools.machine) not in NETWORKS_ONLY]
     directory = context.directory(kind, index, precision[0])
     source = directory / "sample.cnn"
     source.write_text(text + "\n")
