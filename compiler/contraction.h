@@ -188,7 +188,7 @@ bool contraction_split_chains(ContractionPlan *plan);
 bool contraction_plan(Lowering *lowering, const Contraction *contraction, ContractionPlan *plan);
 /* Emits the loops of the chosen tile. */
 void contraction_emit_tiled(ContractionPlan *plan);
-/* Whether these make Contraction.channel_sums, too. */
+/* Whether these loops make Contraction.channel_sums, too. */
 bool contraction_sums_channels(const ContractionPlan *plan);
 
 /* sum of coefficient*dim + constant for one axis; dims holds the index of every dimension. */

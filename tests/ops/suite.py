@@ -51,8 +51,8 @@ WAYS = [
     (["-fno-parallelise"], []), (["-fno-fold"], ["-march=native"]),
     (["--target=avx512"], []),  # vectors wider than the machine's: the C compiler splits them
 ]
-# What has nothing to do with the length of vectors is tested in double alone, but with --long.
-ANY_PRECISION = [way for way in WAYS if way[0] not in (["-fno-parallelise"], ["-fno-fold"])]
+# Those that depend on the length of vectors; the others are tested in double alone, in float with --long.
+VECTOR_WAYS = [way for way in WAYS if way[0] not in (["-fno-parallelise"], ["-fno-fold"])]
 NETWORKS = ["vgg_small", "resnet_small", "dense_small", "heads_small", "train_small"]
 
 
@@ -185,7 +185,7 @@ def cases(context):
     ]
     for network in NETWORKS:
         for precision, options, bound in PRECISIONS:
-            ways = WAYS if context.long or precision == "double" else ANY_PRECISION
+            ways = WAYS if context.long or precision == "double" else VECTOR_WAYS
             result.append(Case(f"ways to compile {network}, {precision}", ways_agree, network, precision, options,
                                bound, ways, "-O0", weight=9))
             result.append(Case(f"--infer, {network}, {precision}", inference_agrees, network, options, bound))
