@@ -97,7 +97,6 @@ class Program:
     title = ""
     variant = ""
     switch = ""  # --no-SWITCH leaves it out
-    alone = False  # held against the machine, not against a peer
 
     def __init__(self, settings):
         self.settings = settings  # .threads, .seconds, .cc, .cnnc, .work
@@ -196,7 +195,6 @@ class CnncDirect(CnncSide):
     title = "cnnc, direct kernels"
     options = ("-fno-winograd",)
     suffix = "-direct"
-    alone = True
 
 
 class CnncAvx2(CnncSide):
@@ -205,7 +203,6 @@ class CnncAvx2(CnncSide):
     title = "cnnc, AVX2, direct kernels"
     options = ("--target=avx2", "-fno-winograd")
     suffix = "-avx2"
-    alone = True
     flags = AVX2
 
     def missing(self):

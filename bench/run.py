@@ -2,8 +2,8 @@
 """Measures the emitted programs on this machine, against PyTorch, ONNX Runtime, Darknet, tiny-dnn.
 
 For every network and batch size each program runs once per round, one after the other, in a process
-of its own and with the same number of threads; what counts is the best of the rounds. The
-results go to standard output and as JSON into build/bench/results.json; a full run also renews the
+of its own and with the same number of threads; the rounds lie in several sweeps over all networks.
+What counts is the best of the rounds. The results go to standard output and as JSON into build/bench/results.json; a full run also renews the
 tables in docs/performance.md. See there for how to read them.
 """
 
@@ -25,11 +25,11 @@ from programs import (  # noqa: E402
     PROGRAMS, ROOT, Cnnc, Failure, Peak, compile_deepest, execute, report)
 from results import PARTS  # noqa: E402
 
-# A row of the tables that has taken this long gets no third or further round.
+# Slow minutes come and go on a machine that others share: all rows are measured so many times, one
+# after the other, and no row lies in such minutes alone.
+SWEEPS = 3
+# A row of the tables that has taken this long gets one round in each further sweep.
 ROW_SECONDS = 160
-# At least, for programs that are held against the machine alone: no peer has to meet the same
-# moment.
-ALONE_ROUNDS = 4
 # What is beaten by this in every figure is not run again: by another variant of its contender, or
 # so far by another contender that a disturbed round changes nothing.
 BEATEN, FAR_BEHIND = 1.5, 10
@@ -206,49 +206,51 @@ def beaten(program, runs):
     return False
 
 
-def run_program(program, network, batch, round_number):
-    result = program.run(network, batch)
-    figures = ", ".join(f"{kind} {result[kind + '_ms']:.3f} ms" for kind in ("forward", "train")
-                        if result.get(kind + "_ms"))
-    say(f"{network.name} b={batch} round {round_number}: {program.label}: {figures}")
-    return result
+class Row:
+    """One network at one batch size, measured in rounds: every program once, one after the other."""
 
+    def __init__(self, programs, network, batch, failures):
+        self.network, self.batch, self.failures = network, batch, failures
+        self.ready = prepare(programs, network, batch, failures)
+        self.runs, self.peaks = {program: [] for program in self.ready}, []
+        self.seconds = 0
 
-def measure_rounds(ready, peak, options, network, batch, failures):
-    """The runs of each program and of the peak, program after program in every round."""
-    runs, peaks, start = {program: [] for program in ready}, [], time.monotonic()
+    def measure_program(self, program):
+        result = program.run(self.network, self.batch)
+        figures = ", ".join(f"{kind} {result[kind + '_ms']:.3f} ms" for kind in ("forward", "train")
+                            if result.get(kind + "_ms"))
+        say(f"{self.network.name} b={self.batch} round {len(self.peaks)}: {program.label}: {figures}")
+        self.runs[program].append(result)
 
-    def run_all(round_number):
-        for program in list(ready):
+    def measure_round(self, peak):
+        start = time.monotonic()
+        self.peaks.append(peak.run())
+        for program in list(self.ready):
             try:
-                runs[program].append(run_program(program, network, batch, round_number))
+                self.measure_program(program)
             except Failure as failure:
-                note_failure(failures, network, batch, program, failure)
-                ready.remove(program)
+                note_failure(self.failures, self.network, self.batch, program, failure)
+                self.ready.remove(program)
+        if len(self.peaks) == 1:
+            self.ready = [program for program in self.ready if not beaten(program, self.runs)]
+        self.seconds += time.monotonic() - start
 
-    for round_number in range(1, options.rounds + 1):
-        if round_number > 2 and time.monotonic() - start > ROW_SECONDS:
-            break
-        peaks.append(peak.run())
-        run_all(round_number)
-        if round_number == 1:
-            ready = [program for program in ready if not beaten(program, runs)]
-    ready = [program for program in ready if program.alone]
-    for round_number in range(len(peaks) + 1, min(options.rounds, ALONE_ROUNDS) + 1):
-        run_all(round_number)
-    return runs, peaks
+    def measure_sweep(self, peak, share, rounds):
+        """The rounds that use `share` of the time and of at most `rounds`, but one at the least."""
+        due = len(self.peaks) < rounds
+        while due:
+            self.measure_round(peak)
+            due = len(self.peaks) < share * rounds and self.seconds < share * ROW_SECONDS
 
-
-def measure_row(programs, peak, options, network, batch, failures):
-    """One network at one batch size."""
-    ready = prepare(programs, network, batch, failures)
-    runs, peaks = measure_rounds(ready, peak, options, network, batch, failures)
-    return {
-        "network": network.name, "title": network.title, "batch": batch, "rounds": len(peaks),
-        "programs": [{"title": program.title, "variant": program.variant, **summarise(done)}
-                     for program, done in runs.items() if done],
-        "machine": {key: best_of(peaks, key) for key in ("peak_gflops", "read_gbs", "triad_gbs")},
-    }
+    def results(self):
+        return {
+            "network": self.network.name, "title": self.network.title, "batch": self.batch,
+            "rounds": len(self.peaks),
+            "programs": [{"title": program.title, "variant": program.variant, **summarise(done)}
+                         for program, done in self.runs.items() if done],
+            "machine": {key: best_of(self.peaks, key)
+                        for key in ("peak_gflops", "read_gbs", "triad_gbs")},
+        }
 
 
 def check_same_network(row, described):
@@ -275,6 +277,13 @@ def add_description(row, described):
     row["report"] = {"macs": described["totals"]["macs"], "layers": layers}
 
 
+def row_results(row, described):
+    found = row.results()
+    if row.network in described:
+        add_description(found, described[row.network])
+    return found
+
+
 def measure_all(options):
     programs, missing = choose_programs(options)
     results = {"machine": describe_machine(options), "rounds": options.rounds,
@@ -284,17 +293,15 @@ def measure_all(options):
     peak = Peak(options)
     peak.prepare()
     has_cnnc = any(isinstance(program, Cnnc) for program in programs)
-    for network in NETWORKS:
-        if network.name not in options.networks:
-            continue
-        described = report(options, network) if has_cnnc else None
-        for batch in network.batches:
-            if options.batches and batch not in options.batches:
-                continue
-            row = measure_row(programs, peak, options, network, batch, results["failures"])
-            if described:
-                add_description(row, described)
-            results["rows"].append(row)
+    described = {network: report(options, network)
+                 for network in NETWORKS if has_cnnc and network.name in options.networks}
+    rows = [Row(programs, network, batch, results["failures"])
+            for network in NETWORKS if network.name in options.networks
+            for batch in network.batches if not options.batches or batch in options.batches]
+    for sweep in range(1, SWEEPS + 1):
+        for row in rows:
+            row.measure_sweep(peak, sweep / SWEEPS, options.rounds)
+            results["rows"] = [row_results(row, described) for row in rows if row.peaks]
             write_json(options.json, results)
     if has_cnnc and not options.quick:
         results["deepest"] = compile_deepest(options)
