@@ -85,19 +85,42 @@ RUNTIME_API void optimizer_update(Network *network, real *parameters, const real
     }
 }
 
-RUNTIME_API void optimizer_update_shards(Network *network, int batch) {
-    const size_t count = network->info->trainable_size, shares = optimizer_share_count(count);
-    const int shards = network_shard_count(network->info, batch);
-    PARALLEL_FOR
-    for (size_t i = 0; i < shares; i++) {
-        const size_t begin = i * OPTIMIZER_SHARE, size = optimizer_share_size(count, i);
-        real *RESTRICT sum = network_shard_gradients(network, 0) + begin;
-        for (int shard = 1; shard < shards; shard++) {
-            const real *RESTRICT gradients = network_shard_gradients(network, shard) + begin;
-            SIMD for (size_t k = 0; k < size; k++) {
-                sum[k] += gradients[k];
-            }
+/* Sums and steps that wait in the first cache at the same time. */
+#define OPTIMIZER_SHARD_PART 512
+#define OPTIMIZER_LINE (64 / sizeof(real)) /* of a cache, or less */
+
+/* With several threads most of these lines lie in the cache of the one that wrote them last: asked
+ * for all at once they come in the time of a few. */
+static void optimizer_prefetch_part(const Network *network, int shards, size_t begin, size_t size) {
+    for (size_t k = begin; k < begin + size; k += OPTIMIZER_LINE) {
+        for (int shard = 0; shard < shards; shard++) {
+            PREFETCH(network_shard_gradients(network, shard) + k);
         }
-        optimizer_apply(network, begin, sum, size);
+        PREFETCH_WRITE(network->parameters + k);
+    }
+}
+
+RUNTIME_API void optimizer_update_shards(Network *network, int batch) {
+    const size_t count = network->info->trainable_size;
+    const int shards = network_shard_count(network->info, batch);
+    const bool prefetch = parallel_threads() > 1;
+    PARALLEL_FOR
+    for (size_t begin = 0; begin < count; begin += OPTIMIZER_SHARD_PART) {
+        const size_t left = count - begin;
+        const size_t size = left < OPTIMIZER_SHARD_PART ? left : OPTIMIZER_SHARD_PART;
+        /* Not in a shard's memory, whose thread would then have to fetch it back. */
+        real sum[OPTIMIZER_SHARD_PART];
+        const real *gradients = network_shard_gradients(network, 0) + begin;
+        if (prefetch) {
+            optimizer_prefetch_part(network, shards, begin, size);
+        }
+        for (int shard = 1; shard < shards; shard++) {
+            const real *further = network_shard_gradients(network, shard) + begin;
+            SIMD for (size_t k = 0; k < size; k++) {
+                sum[k] = gradients[k] + further[k];
+            }
+            gradients = sum;
+        }
+        optimizer_apply(network, begin, gradients, size);
     }
 }

@@ -47,11 +47,13 @@
 #pragma clang diagnostic ignored "-Wpass-failed"
 #endif
 
-/* Asks for a cache line that will be read soon. */
+/* Asks for a cache line that will be read soon, or read and written. */
 #if defined(__GNUC__)
 #define PREFETCH(address) __builtin_prefetch(address)
+#define PREFETCH_WRITE(address) __builtin_prefetch((address), 1)
 #else
 #define PREFETCH(address) ((void)(address))
+#define PREFETCH_WRITE(address) ((void)(address))
 #endif
 
 #define RESTRICT restrict
