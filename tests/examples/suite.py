@@ -5,6 +5,7 @@ import pathlib
 import re
 
 from harness import Case, Failure, ROOT, SANITIZE, STRICT, check, emit, run
+from parts import network_text
 
 # Further settings of examples that have them; the plain one always runs.
 SETTINGS = {
@@ -51,8 +52,11 @@ def example(context, path, settings):
 
 
 def variant(context, path, options, flags):
+    """Without the runtime, which is the same in all of them, but where the flags change that."""
     directory = context.directory(path.stem, *options, *flags)
     c_file = emit(context, path, directory / "net.c", *options)
+    if "-DCNNC_NO_MAIN" not in flags:
+        c_file.write_text(network_text(c_file.read_text()))
     compiles(context, c_file, *flags, optimise="-Og" if context.compiler == "gcc" else "-O0")
 
 
