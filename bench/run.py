@@ -3,8 +3,9 @@
 
 For every network and batch size each program runs once per round, one after the other, in a process
 of its own and with the same number of threads; the rounds lie in several sweeps over all networks.
-What counts is the best of the rounds. The results go to standard output and as JSON into build/bench/results.json; a full run also renews the
-tables in docs/performance.md. See there for how to read them.
+What counts is the best of the rounds. The results go to standard output and as JSON into
+build/bench/results.json; a full run also renews the tables in docs/performance.md. See there for how
+to read them.
 """
 
 import argparse
@@ -207,7 +208,7 @@ def beaten(program, runs):
 
 
 class Row:
-    """One network at one batch size, measured in rounds: every program once, one after the other."""
+    """One network at one batch size, measured in rounds: every program once, one by one."""
 
     def __init__(self, programs, network, batch, failures):
         self.network, self.batch, self.failures = network, batch, failures
@@ -219,7 +220,8 @@ class Row:
         result = program.run(self.network, self.batch)
         figures = ", ".join(f"{kind} {result[kind + '_ms']:.3f} ms" for kind in ("forward", "train")
                             if result.get(kind + "_ms"))
-        say(f"{self.network.name} b={self.batch} round {len(self.peaks)}: {program.label}: {figures}")
+        say(f"{self.network.name} b={self.batch} round {len(self.peaks)}: {program.label}: "
+            f"{figures}")
         self.runs[program].append(result)
 
     def measure_round(self, peak):
