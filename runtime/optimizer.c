@@ -44,14 +44,9 @@ RUNTIME_API void optimizer_begin_step(Network *network, const TrainSettings *set
 /* Numbers that one thread updates at a time; up to twice as many are not worth waking another. */
 #define OPTIMIZER_SHARE 4096
 
-static size_t optimizer_share_count(size_t count) {
-    return (count + OPTIMIZER_SHARE - 1) / OPTIMIZER_SHARE;
-}
-
-/* Of the numbers from the share's first one on. */
-static size_t optimizer_share_size(size_t count, size_t share) {
-    const size_t left = count - share * OPTIMIZER_SHARE;
-    return left < OPTIMIZER_SHARE ? left : OPTIMIZER_SHARE;
+/* Of those from `begin` on. */
+static size_t optimizer_share_size(size_t count, size_t begin, size_t share) {
+    return count - begin < share ? count - begin : share;
 }
 
 /* Keeps the gradients of the parameters from `offset` on, or makes a step. */
@@ -73,25 +68,25 @@ static void optimizer_apply(Network *network, size_t offset, const real *gradien
 RUNTIME_API void optimizer_update(Network *network, real *parameters, const real *gradients,
                                   size_t count) {
     const size_t offset = (size_t)(parameters - network->parameters);
-    const size_t shares = optimizer_share_count(count);
-    if (shares <= 2) {
+    if (count <= 2 * OPTIMIZER_SHARE) {
         optimizer_apply(network, offset, gradients, count); /* a region would cost more */
         return;
     }
     PARALLEL_FOR
-    for (size_t i = 0; i < shares; i++) {
-        const size_t begin = i * OPTIMIZER_SHARE;
-        optimizer_apply(network, offset + begin, gradients + begin, optimizer_share_size(count, i));
+    for (size_t begin = 0; begin < count; begin += OPTIMIZER_SHARE) {
+        optimizer_apply(network, offset + begin, gradients + begin,
+                        optimizer_share_size(count, begin, OPTIMIZER_SHARE));
     }
 }
 
-/* Sums and steps that wait in the first cache at the same time. */
-#define OPTIMIZER_SHARD_PART 512
-#define OPTIMIZER_LINE (64 / sizeof(real)) /* of a cache, or less */
+/* The same where gradients of shards are added up first: the sums wait in the first-level cache. */
+#define OPTIMIZER_SHARD_SHARE 512
+#define OPTIMIZER_LINE (64 / sizeof(real)) /* of a cache */
 
 /* With several threads most of these lines lie in the cache of the one that wrote them last: asked
  * for all at once they come in the time of a few. */
-static void optimizer_prefetch_part(const Network *network, int shards, size_t begin, size_t size) {
+static void optimizer_prefetch_share(const Network *network, int shards, size_t begin,
+                                     size_t size) {
     for (size_t k = begin; k < begin + size; k += OPTIMIZER_LINE) {
         for (int shard = 0; shard < shards; shard++) {
             PREFETCH(network_shard_gradients(network, shard) + k);
@@ -105,14 +100,13 @@ RUNTIME_API void optimizer_update_shards(Network *network, int batch) {
     const int shards = network_shard_count(network->info, batch);
     const bool prefetch = parallel_threads() > 1;
     PARALLEL_FOR
-    for (size_t begin = 0; begin < count; begin += OPTIMIZER_SHARD_PART) {
-        const size_t left = count - begin;
-        const size_t size = left < OPTIMIZER_SHARD_PART ? left : OPTIMIZER_SHARD_PART;
+    for (size_t begin = 0; begin < count; begin += OPTIMIZER_SHARD_SHARE) {
+        const size_t size = optimizer_share_size(count, begin, OPTIMIZER_SHARD_SHARE);
         /* Not in a shard's memory, whose thread would then have to fetch it back. */
-        real sum[OPTIMIZER_SHARD_PART];
+        real sum[OPTIMIZER_SHARD_SHARE];
         const real *gradients = network_shard_gradients(network, 0) + begin;
         if (prefetch) {
-            optimizer_prefetch_part(network, shards, begin, size);
+            optimizer_prefetch_share(network, shards, begin, size);
         }
         for (int shard = 1; shard < shards; shard++) {
             const real *further = network_shard_gradients(network, shard) + begin;

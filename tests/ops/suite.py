@@ -1,8 +1,8 @@
 """Every layer kind by itself, from the samples that its row in the compiler gives.
 
 For each sample: the derivatives of the -O0 and of the optimised program agree with finite differences
-(double precision), and outputs, loss and gradients of the optimised program agree with -O0, in double
-precision and in float. Then the main layers against plain sums over indices (oracle.py)."""
+(double precision), and outputs, loss and gradients of the optimised programs in double precision and in
+float agree with those of -O0 in double. Then the main layers against plain sums over indices (oracle.py)."""
 
 import pathlib
 import sys
@@ -19,8 +19,7 @@ import oracle  # noqa: E402
 
 
 def run_sample(context, kind, text, index):
-    """One test for the finite differences of each program in double, one for each precision: both against -O0 in
-    double."""
+    """One test for the finite differences of each program in double, one for each precision."""
     directory = context.directory(kind, index)
     source = directory / "sample.cnn"
     source.write_text(text + "\n")
